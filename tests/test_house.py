@@ -1,0 +1,353 @@
+"""The rules of the house, read off the files: layers, rooms, notebooks that explain, and files that agree with each other."""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+API = TOP / "nbs" / "api"
+
+# What each notebook in nbs/api exports; a module may import only modules that stand before it.
+MODULE_OF_NOTEBOOK = {
+    "00_basics": "basics", "01_calendar": "calendar", "02_readings": "readings", "03_synthesis": "synthesis",
+    "04_tables": "tables", "05_problem": "problem", "06_behavioural": "constraints.behavioural",
+    "07_technical": "constraints.technical", "08_conservation": "constraints.conservation", "09_models": "models",
+    "10_parallel": "parallel", "11_solvers": "solvers.base", "12_backends": "solvers.backends", "13_greedy": "solvers.greedy",
+    "14_milp": "solvers.milp", "15_lp": "solvers.lp", "16_continuous": "solvers.continuous", "17_prices": "solvers.prices",
+    "18_scenario": "scenario", "19_metrics": "metrics", "20_plan": "plan", "21_optimise": "optimise", "22_plots": "plots",
+    "23_report": "report", "24_widgets": "widgets", "25_cli": "cli",
+}  # fmt: skip
+PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}
+
+# Doors with one key: libraries, and the modules that may import them.
+KEYS = {
+    ("matplotlib", "seaborn"): r"plots",
+    ("clarabel", "coptpy", "cplex", "cvxopt", "cvxpy", "cylp", "ecos", "gurobipy", "highspy", "linopy", "ortools", "osqp", "pyomo",
+     "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solvers\..*",
+    ("ipywidgets",): r"widgets",
+    ("mpi4py", "joblib", "concurrent", "multiprocessing"): r"parallel",
+    ("numba",): r"problem|synthesis|solvers\..*",
+    ("nbdev", "fastcore", "execnb"): r"",
+}  # fmt: skip
+# The same for calls, by the name that is called.
+CALLS = {
+    ("print", "echo", "secho"): r"cli",
+    ("write_parquet", "sink_parquet", "write_csv", "sink_csv"): r"synthesis|plan|cli",
+    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"readings|synthesis|plan",
+}
+
+LEAST_PROSE_WORDS_PER_LINE = 1.5
+MOST_CELLS = 75
+MOST_EXPORTED_LINES = 420
+MOST_LINES_OF_MEDIAN_BODY = 12
+MOST_LINES_OF_A_FUNCTION = 60
+HEAVY = ("scipy", "numba", "highspy", "matplotlib", "seaborn", "pandas", "IPython")
+
+# Words that belong to some machine or to how the work was done, not to the project.
+FOREIGN = re.compile(
+    r"""(?<![\w.])/(?:work|root|opt)/ | /home/\w+/ | /Users/\w+/ | /tmp/\w | pythonhosted
+    | \bsub-?agents? | \bagents?\b(?![-\ ]based) | \bLLMs?\b | \bchatbot | \bworkplace\b | \bissues?\ \#?\d
+    | \b(?:this|last|next|previous|earlier|later)\ session\b | \bshared/design\b | \b(?:problem|contract|house|toolchain)\.md\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook in nbs/api, as its file holds it."""
+
+    name: str
+    cells: tuple[dict, ...]
+
+    def sources(self, kind: str) -> list[str]:
+        return ["".join(cell["source"]) for cell in self.cells if cell["cell_type"] == kind]
+
+    @property
+    def exported_lines(self) -> list[str]:
+        exported = [source for source in self.sources("code") if re.search(r"^#\|\s*exporti?\b", source, re.MULTILINE)]
+        return [line for source in exported for line in source.splitlines() if line.strip() and not line.startswith("#|")]
+
+
+@cache
+def notebook(name: str) -> Notebook:
+    return Notebook(name, tuple(json.loads((API / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]))
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    path = TOP / "dr_opt" / f"{module.replace('.', '/')}.py"
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+NOTEBOOKS = sorted(path.stem for path in API.glob("*.ipynb"))
+MODULES = [module for name, module in MODULE_OF_NOTEBOOK.items() if name in NOTEBOOKS]
+each_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+def imported(code: ast.AST, module: str = "") -> Iterator[str]:
+    """Every module that `code` imports anywhere, in functions too, with relative imports of `module` made absolute."""
+    package = ["dr_opt", *module.split(".")][:-1] if module else []
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{origin}.{alias.name}"
+                yield whole if whole.removeprefix("dr_opt.") in PLACE or origin in ("concurrent", "scipy") else origin
+
+
+def own(names: Iterator[str]) -> set[str]:
+    """Those of `names` that are modules of the package, without its name; `` is the package itself."""
+    return {name.removeprefix("dr_opt").removeprefix(".") for name in names if name == "dr_opt" or name.startswith("dr_opt.")}
+
+
+def cell_trees(book: Notebook) -> Iterator[tuple[dict, ast.Module]]:
+    """The code cells that are Python, parsed; lines for the shell and magics are left out."""
+    for cell in book.cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and not source.lstrip().startswith("%%"):
+            yield cell, ast.parse("\n".join("" if re.match(r"\s*[!%]", line) else line for line in source.splitlines()))
+
+
+def functions(code: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(code) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function after its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+
+
+def public_definitions(module: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
+    """Public functions and classes of a module, and the public methods of its classes, by name."""
+    for node in tree(module).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and not inner.name.startswith("_"):
+                    yield f"{node.name}.{inner.name}", inner
+
+
+@cache
+def documented_methods() -> frozenset[str]:
+    """Names of methods that have a docstring somewhere: what overrides them need not say it again."""
+    return frozenset(
+        name.split(".")[1] for module in MODULES for name, node in public_definitions(module) if "." in name and ast.get_docstring(node)
+    )
+
+
+def untyped(function: ast.FunctionDef | ast.AsyncFunctionDef, method: bool) -> list[str]:
+    """What lacks a type hint: arguments by name, and `return`."""
+    given = function.args
+    positional = [*given.posonlyargs, *given.args]
+    fixed = {"staticmethod"} & {ast.unparse(decorator) for decorator in function.decorator_list}
+    if method and not fixed:
+        positional = positional[1:]
+    arguments = [*positional, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    return [argument.arg for argument in arguments if argument.annotation is None] + (["return"] if function.returns is None else [])
+
+
+# Layers and rooms
+
+
+def test_every_module_has_its_notebook() -> None:
+    files = {path.relative_to(TOP / "dr_opt").with_suffix("").as_posix().replace("/", ".") for path in (TOP / "dr_opt").rglob("*.py")}
+    assert {name for name in files if not name.split(".")[-1].startswith("_")} == set(MODULES)
+    assert set(NOTEBOOKS) <= set(MODULE_OF_NOTEBOOK)
+
+
+@each_notebook
+def test_exports_to_the_module_of_its_number(name: str) -> None:
+    found = [re.findall(r"^#\|\s*default_exp\s+(\S+)", source, re.MULTILINE) for source in notebook(name).sources("code")]
+    assert [module for modules in found for module in modules] == [MODULE_OF_NOTEBOOK[name]]
+
+
+@each_module
+def test_module_imports_only_lower_numbers(module: str) -> None:
+    found = own(imported(tree(module), module)) - {"constraints", "solvers"}
+    late = {name for name in found if name and PLACE.get(name, len(PLACE)) >= PLACE[module]}
+    assert not late, f"dr_opt.{module} imports {sorted(late)}, which do not stand before it"
+
+
+@each_module
+def test_module_takes_nothing_but_the_version_from_the_package(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            assert "dr_opt" not in {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is None and node.level == module.count(".") + 1:
+            assert {alias.name for alias in node.names} <= {"__version__", *(name.split(".")[0] for name in PLACE)}
+
+
+@each_notebook
+def test_cells_import_no_higher_numbers(name: str) -> None:
+    module = MODULE_OF_NOTEBOOK[name]
+    found = {module for _, code in cell_trees(notebook(name)) for module in own(imported(code))} - {"", "constraints", "solvers"}
+    late = {used for used in found if PLACE.get(used, len(PLACE)) > PLACE[module]}
+    assert not late, f"{name} uses {sorted(late)}, which come later"
+
+
+@each_module
+def test_libraries_stay_in_their_rooms(module: str) -> None:
+    for name in imported(tree(module), module):
+        for libraries, room in KEYS.items():
+            if any(name == library or name.startswith(library + ".") for library in libraries):
+                assert re.fullmatch(room, module), f"dr_opt.{module} imports {name}; only {room or 'no module'} may"
+
+
+@each_module
+def test_printing_reading_and_writing_stay_in_their_rooms(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for names, room in CALLS.items():
+                assert called not in names or re.fullmatch(room, module), f"dr_opt.{module}:{node.lineno} calls {called}; only {room} may"
+
+
+@each_module
+def test_plain_python(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"dr_opt.{module}:{node.lineno}: bare except"
+        assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), f"dr_opt.{module}:{node.lineno}: import *"
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, dr_opt; print([name for name in {HEAVY} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+# Definitions
+
+
+@each_module
+def test_public_names_have_docstrings(module: str) -> None:
+    bare = [name for name, node in public_definitions(module) if not ast.get_docstring(node)]
+    assert not [name for name in bare if "." not in name or name.split(".")[1] not in documented_methods()]
+
+
+@each_module
+def test_public_names_have_type_hints(module: str) -> None:
+    hints = {name: untyped(node, "." in name) for name, node in public_definitions(module) if not isinstance(node, ast.ClassDef)}
+    assert not {name: missing for name, missing in hints.items() if missing}
+
+
+@each_module
+def test_functions_are_short(module: str) -> None:
+    lines = {function.name: body_lines(function) for function in functions(tree(module))}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES_OF_A_FUNCTION}
+    assert not lines or statistics.median(lines.values()) <= MOST_LINES_OF_MEDIAN_BODY
+
+
+# Notebooks
+
+
+@each_notebook
+def test_notebook_is_of_readable_size(name: str) -> None:
+    assert len(notebook(name).cells) <= MOST_CELLS
+    assert len(notebook(name).exported_lines) <= MOST_EXPORTED_LINES
+
+
+@each_notebook
+def test_prose_outweighs_code(name: str) -> None:
+    book = notebook(name)
+    words = sum(bool(re.search(r"\w", word)) for source in book.sources("markdown") for word in source.split())
+    assert words / max(1, len(book.exported_lines)) >= LEAST_PROSE_WORDS_PER_LINE
+
+
+@each_notebook
+def test_what_is_printed_is_saved(name: str) -> None:
+    for cell, code in cell_trees(notebook(name)):
+        source = "".join(cell["source"])
+        outside_functions = [node for node in code.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        prints = any(isinstance(node, ast.Name) and node.id == "print" for part in outside_functions for node in ast.walk(part))
+        if prints and not re.search(r"^#\|\s*eval:\s*false", source, re.MULTILINE):
+            assert cell["outputs"], f"{name} prints nothing under:\n{source}"
+
+
+@each_notebook
+def test_no_pictures_errors_or_widgets_in_the_file(name: str) -> None:
+    for cell in notebook(name).cells:
+        assert not cell.get("attachments")
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error"
+            assert not [kind for kind in output.get("data", {}) if kind.startswith("image/") or "widget" in kind]
+            assert "data:image" not in json.dumps(output)
+
+
+# Files that agree with each other
+
+
+@cache
+def settings() -> dict[str, str]:
+    parser = ConfigParser(delimiters=["="])
+    parser.read(TOP / "settings.ini", encoding="utf-8")
+    return dict(parser["DEFAULT"])
+
+
+def test_one_version_everywhere() -> None:
+    version = settings()["version"]
+    assert f'__version__ = "{version}"' in (TOP / "dr_opt/__init__.py").read_text(encoding="utf-8")
+    assert f"version: {version}" in (TOP / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"## {version}" in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_readme_has_two_commands() -> None:
+    lines = (TOP / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("python3.11 -m venv ")]
+    assert [line.split(" && ")[-1] for line in commands] == [".venv/bin/dr-opt demo", ".venv/bin/python -m pytest"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (TOP / page).read_text(encoding="utf-8"))
+    assert not [link for link in links if not (TOP / link).exists()]
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is not a git checkout, so there is no list of tracked files")
+    return [TOP / name for name in listed.stdout.split("\0") if name]
+
+
+def test_files_speak_only_of_the_project() -> None:
+    found = []
+    for path in tracked_files():
+        if path == Path(__file__) or not path.is_file() or b"\0" in path.read_bytes()[:8000]:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            found += [f"{path.relative_to(TOP)}:{number}: {match.group()}" for match in FOREIGN.finditer(line)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    import zipfile
+
+    source = tmp_path / "source"
+    for path in tracked_files():
+        if path.is_file():
+            copy = source / path.relative_to(TOP)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert not [name for name in names if not name.startswith(("dr_opt/", "dr_opt-"))]
+    shipped = {path.relative_to(TOP).as_posix() for path in tracked_files() if path.is_relative_to(TOP / "dr_opt")}
+    assert shipped <= names
