@@ -20,12 +20,13 @@ API = TOP / "nbs" / "api"
 # What each notebook in nbs/api exports; a module may import only modules that stand before it.
 MODULE_OF_NOTEBOOK = {
     "00_basics": "basics", "01_calendar": "calendar", "02_readings": "readings", "03_synthesis": "synthesis",
-    "04_tables": "tables", "05_problem": "problem", "06_behavioural": "constraints.behavioural",
-    "07_technical": "constraints.technical", "08_conservation": "constraints.conservation", "09_models": "models",
-    "10_parallel": "parallel", "11_solvers": "solvers.base", "12_backends": "solvers.backends", "13_greedy": "solvers.greedy",
-    "14_milp": "solvers.milp", "15_lp": "solvers.lp", "16_continuous": "solvers.continuous", "17_prices": "solvers.prices",
-    "18_scenario": "scenario", "19_metrics": "metrics", "20_plan": "plan", "21_optimise": "optimise", "22_plots": "plots",
-    "23_report": "report", "24_widgets": "widgets", "25_cli": "cli",
+    "04_tables": "tables", "05_blocks": "blocks", "06_problem": "problem", "07_sparse": "sparse",
+    "08_behavioural": "constraints.behavioural", "09_technical": "constraints.technical",
+    "10_conservation": "constraints.conservation", "11_models": "models", "12_parallel": "parallel",
+    "13_solvers": "solvers.base", "14_backends": "solvers.backends", "15_greedy": "solvers.greedy", "16_milp": "solvers.milp",
+    "17_lp": "solvers.lp", "18_continuous": "solvers.continuous", "19_prices": "solvers.prices", "20_scenario": "scenario",
+    "21_metrics": "metrics", "22_plan": "plan", "23_optimise": "optimise", "24_plots": "plots", "25_report": "report",
+    "26_widgets": "widgets", "27_cli": "cli",
 }  # fmt: skip
 PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}
 
@@ -36,7 +37,7 @@ KEYS = {
      "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solvers\..*",
     ("ipywidgets",): r"widgets",
     ("mpi4py", "joblib", "concurrent", "multiprocessing"): r"parallel",
-    ("numba",): r"problem|synthesis|solvers\..*",
+    ("numba",): r"blocks|problem|sparse|synthesis|solvers\..*",
     ("nbdev", "fastcore", "execnb"): r"",
 }  # fmt: skip
 # The same for calls, by the name that is called.
@@ -316,6 +317,19 @@ def test_readme_has_two_commands() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (TOP / page).read_text(encoding="utf-8"))
     assert not [link for link in links if not (TOP / link).exists()]
+
+
+def test_the_example_limit_of_the_guide_works() -> None:
+    from dr_opt.problem import limits
+
+    guide = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, object] = {"__name__": "example"}
+    exec(compile(example, "CONTRIBUTING.md", "exec"), names)
+    try:
+        assert limits["max_evening_shift"]().model_dump() == {"kwh": 1.0}
+    finally:
+        del limits["max_evening_shift"]
 
 
 def tracked_files() -> list[Path]:
