@@ -91,9 +91,9 @@ class ReadingRules:
             raise InputError(*faults)
 
     @property
-    def kwh_per_usage(self) -> float:
-        """What one unit of usage is in kWh."""
-        return {"kWh": 1.0, "Wh": 0.001, "kW": self.calendar.slot_minutes / 60}[self.usage_unit]
+    def usage_per_kwh(self) -> float:
+        """What one kWh in a slot is in the readings' unit."""
+        return {"kWh": 1.0, "Wh": 1000.0, "kW": 60 / self.calendar.slot_minutes}[self.usage_unit]
 
     @property
     def slot_limit_kwh(self) -> float:
@@ -267,10 +267,11 @@ def _type_fault(role: str, dtype: pl.DataType, key: str, column: str, timezone: 
     return []
 
 
-def _number(column: str, dtype: pl.DataType, unit: float) -> pl.Expr:
-    """Column as Float64 times `unit`; null where it is not a finite number."""
+def _number(column: str, dtype: pl.DataType, role: str, rules: ReadingRules) -> pl.Expr:
+    """Column as Float64 in kWh or g/kWh; null where it is not a finite number."""
     text = pl.col(column).str.strip_chars() if dtype == pl.String else pl.col(column)
-    number = text.cast(pl.Float64, strict=False) * unit
+    value = text.cast(pl.Float64, strict=False)
+    number = value / rules.usage_per_kwh if role == "usage" else value * GRAMS_PER_KWH[rules.factor_unit]
     return pl.when(number.is_finite()).then(number)
 
 
@@ -294,7 +295,6 @@ def normalise(lazy: pl.LazyFrame, wanted: Wanted, rules: ReadingRules, group: st
     schema = lazy.collect_schema()
     if faults := _mapping_faults(schema, wanted, group, where, rules.calendar.timezone):
         raise InputError(*faults)
-    units = {"usage": rules.kwh_per_usage, "marginal": GRAMS_PER_KWH[rules.factor_unit], "average": GRAMS_PER_KWH[rules.factor_unit]}
     made: dict[str, pl.Expr] = {}
     for role, column in wanted.items():
         if column is None:
@@ -302,8 +302,9 @@ def normalise(lazy: pl.LazyFrame, wanted: Wanted, rules: ReadingRules, group: st
         elif role in ("customer", "city"):
             made[OUR_NAMES[role]] = pl.col(column).cast(pl.String)
         else:
-            made[OUR_NAMES[role]] = _time(column, schema[column], rules) if role == "time" else _number(column, schema[column], units[role])
-            if schema[column] == pl.String:
+            dtype = schema[column]
+            made[OUR_NAMES[role]] = _time(column, dtype, rules) if role == "time" else _number(column, dtype, role, rules)
+            if dtype == pl.String:
                 unread = pl.col(column).str.strip_chars()
                 lost = made["time"] if role == "time" else unread.cast(pl.Float64, strict=False)
                 made[f"unread_{role}"] = pl.when(lost.is_null() & ~unread.str.to_lowercase().is_in(NO_NUMBER)).then(unread)
@@ -506,12 +507,11 @@ def _share_within_cities(frame: pl.DataFrame, calendar: Calendar) -> tuple[pl.Da
     shared = known.filter(pl.col("agree").all().over("city")).drop("agree")
     slots = _city_slots(frame, calendar).filter(pl.col("city").is_in(shared["city"].unique().implode()))
     table = slots.join(shared, on=["city", "time"], how="left", maintain_order="left")
-    if not frame.select(pl.any_horizontal(pl.col(FACTORS).is_null().any())).item():
-        return frame, table, []
-    filled = _from_cities(frame, table)
-    gained = pl.any_horizontal(*(frame[f].is_null() & filled[f].is_not_null() for f in FACTORS))
-    flagged = filled.with_columns(gained.alias("gained"))
-    return filled, table, [_finding(flagged, pl.col("gained"), "factor lacking in the row", "taken from the city")]
+    lacking = frame.filter(pl.any_horizontal(pl.col(FACTORS).is_null()))
+    filled = _from_cities(lacking, table)
+    gained = pl.any_horizontal(*(lacking[f].is_null() & filled[f].is_not_null() for f in FACTORS))
+    found = _finding(filled.with_columns(gained.alias("gained")), pl.col("gained"), "factor lacking in the row", "taken from the city")
+    return (_from_cities(frame, table) if found.rows else frame), table, [found]
 
 
 def _from_cities(frame: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -636,9 +636,9 @@ def _slots_of_days(calendar: Calendar, days: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"day": [day_of_number(number) for number in numbers], "slots": slots}, schema={"day": pl.Date, "slots": pl.Int64})
 
 # %% ../nbs/api/02_readings.ipynb #c040
-def _account(readings: Readings) -> Readings:
-    """The readings with facts and findings that depend on whole days brought up to date."""
-    frame, days = readings.frame, customer_days(readings)
+def _account(readings: Readings, days: pl.DataFrame) -> Readings:
+    """The readings with facts and findings that depend on whole `days` brought up to date."""
+    frame = readings.frame
     usage, skipped = pl.col("usage_kwh").is_not_null(), days.filter(~pl.col("complete"))
     rows, kwh = int((skipped["slots"] - skipped["lacking_usage"]).sum()), round(float(skipped["usage_kwh"].sum()), 6)
     first = f"customer {skipped['customer_id'][0]}, {skipped['day'][0]}" if len(skipped) else None
@@ -666,9 +666,9 @@ def _frame_facts(frame: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _oddities(readings: Readings) -> list[str]:
+def _oddities(readings: Readings, days: pl.DataFrame) -> list[str]:
     """Sentences on figures that look like another unit; hints, never errors."""
-    days, marginal, notes = customer_days(readings).filter("complete"), readings.frame[FACTORS[0]], []
+    days, marginal, notes = days.filter("complete"), readings.frame[FACTORS[0]], []
     mean = float(days["usage_kwh"].mean() or 0)  # type: ignore[arg-type]
     if len(days) and not 0.2 <= mean <= 200:
         looks = "Wh" if mean > 200 else "another unit"
@@ -713,8 +713,9 @@ def read_readings(
     frame, table, report = _with_factors(frame, factors, rules, report, show_progress)
     notes = [f"Times in {zone} were converted to {calendar.timezone}." for zone in sorted(zones - {calendar.timezone})]
     report = replace(report, facts={"rows_read": rows}).with_notes(*notes)
-    readings = _account(Readings(frame.select(*OUR_NAMES.values(), "quality"), report, calendar, table))
-    return replace(readings, report=readings.report.with_notes(*_oddities(readings)))
+    readings = Readings(frame.select(*OUR_NAMES.values(), "quality"), report, calendar, table)
+    days = customer_days(readings)
+    return _account(replace(readings, report=report.with_notes(*_oddities(readings, days))), days)
 
 
 def _span(frame: pl.DataFrame) -> str:
@@ -823,4 +824,5 @@ def _fill_gaps(readings: Readings) -> Readings:
     frame = frame.with_columns(quality.alias("quality")).select(readings.frame.columns)
     # findings of no rows are left out here, so that a second filling does not wipe out the account of the first
     report = readings.report.with_entries(*(finding for finding in found if finding.rows))
-    return _account(replace(readings, frame=frame, report=report, factors=table))
+    filled = replace(readings, frame=frame, report=report, factors=table)
+    return _account(filled, customer_days(filled))
