@@ -4,15 +4,13 @@
 
 # %% auto #0
 __all__ = ['HALF_HOURS', 'MonthlyKwh', 'cities', 'STEP', 'C1', 'C2', 'S30', 'S27', 'S31', 'S11', 'compiled', 'WEEKDAY', 'WEEKEND',
-           'COOLING', 'HEATING', 'SEASONS', 'EARLIEST', 'LATEST', 'PIECE', 'Peak', 'Habits', 'CityProfile',
-           'month_corners', 'along_the_year', 'mixed', 'open_stream', 'uniform', 'normal', 'spread', 'lasting_noise',
-           'key_of', 'Figures', 'figures_of', 'household_day', 'add_spikes', 'fill_day', 'fill_households',
-           'GridFactors', 'grid_factors', 'synthesise_arrays', 'split_customers', 'synthesise']
+           'COOLING', 'HEATING', 'SEASONS', 'EARLIEST', 'LATEST', 'Peak', 'Habits', 'CityProfile', 'month_corners',
+           'along_the_year', 'mixed', 'open_stream', 'uniform', 'normal', 'spread', 'lasting_noise', 'key_of',
+           'Figures', 'figures_of', 'household_day', 'add_spikes', 'fill_day', 'CityDays', 'fill_household',
+           'fill_households', 'GridFactors', 'grid_factors', 'synthesise_arrays', 'split_customers', 'synthesise']
 
 # %% ../nbs/api/03_synthesis.ipynb #c002
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
@@ -21,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
+from numba import njit, prange
 from pydantic import model_validator
 
 from .basics import InputError, Parameters, Registry, parameter
-from .calendar import Calendar, Slots, slots_of_dates
+from .calendar import Calendar, Slots, day_of_number, slots_of_dates
 
 # %% ../nbs/api/03_synthesis.ipynb #c005
 HALF_HOURS = 48  # slots of a day; India's clocks never change, so every day has them all
@@ -154,11 +152,11 @@ def along_the_year(by_month: Sequence[float], days: Sequence[date]) -> np.ndarra
 STEP = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment: 2^64 over the golden ratio
 C1, C2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 S30, S27, S31, S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-compiled = njit(nogil=True, cache=True, error_model="numpy")  # nogil: threads share the work
+compiled = njit(cache=True, error_model="numpy")
 
 
 @compiled
-def mixed(number):  # type: ignore[no-untyped-def]
+def mixed(number: np.uint64) -> np.uint64:
     """A 64-bit number stirred so that neighbours no longer resemble each other."""
     number = (number ^ (number >> S30)) * C1
     number = (number ^ (number >> S27)) * C2
@@ -166,33 +164,33 @@ def mixed(number):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def open_stream(stream, key, part):  # type: ignore[no-untyped-def]
+def open_stream(stream: np.ndarray, key: np.uint64, part: int) -> None:
     """Set `stream` (one uint64) to the start of part `part` of `key`."""
     stream[0] = mixed(key ^ mixed(np.uint64(part) * C2 + STEP))
 
 
 @compiled
-def uniform(stream):  # type: ignore[no-untyped-def]
+def uniform(stream: np.ndarray) -> float:
     """The stream's next number, evenly between 0 and 1 (1 excluded)."""
     stream[0] += STEP
     return np.float64(mixed(stream[0]) >> S11) * 2.0**-53
 
 
 @compiled
-def normal(stream):  # type: ignore[no-untyped-def]
+def normal(stream: np.ndarray) -> float:
     """The stream's next standard normal number (Box and Muller, 1958)."""
     radius = np.sqrt(-2.0 * np.log(1.0 - uniform(stream)))
     return radius * np.cos(2.0 * np.pi * uniform(stream))
 
 
 @compiled
-def spread(stream, sigma):  # type: ignore[no-untyped-def]
+def spread(stream: np.ndarray, sigma: float) -> float:
     """The stream's next lognormal factor with mean 1 and logarithmic standard deviation `sigma`."""
     return np.exp(sigma * normal(stream) - 0.5 * sigma * sigma)
 
 # %% ../nbs/api/03_synthesis.ipynb #c021
 @compiled
-def lasting_noise(key, day_numbers, memory):  # type: ignore[no-untyped-def]
+def lasting_noise(key: np.uint64, day_numbers: np.ndarray, memory: float) -> np.ndarray:
     """Standard normal value of each day (int64, days since 1970), shape (D,), with correlation `memory` from day to day."""
     stream, noise = np.zeros(1, np.uint64), np.zeros(len(day_numbers))
     for d in range(len(day_numbers)):
@@ -235,7 +233,7 @@ def figures_of(profile: CityProfile) -> Figures:
 
 
 @compiled
-def household_day(stream, peaks, figures, day):  # type: ignore[no-untyped-def]
+def household_day(stream: np.ndarray, peaks: np.ndarray, figures: Figures, day: np.ndarray) -> None:
     """Fill `day` (48,), which sums to 1, with a household's own version of the city's `peaks` (Q, 3)."""
     day[:] = 0.0
     for q in range(len(peaks)):
@@ -249,7 +247,7 @@ def household_day(stream, peaks, figures, day):  # type: ignore[no-untyped-def]
 
 # %% ../nbs/api/03_synthesis.ipynb #c028
 @compiled
-def add_spikes(row, stream, expected, kwh, spike_kwh):  # type: ignore[no-untyped-def]
+def add_spikes(row: np.ndarray, stream: np.ndarray, expected: np.ndarray, kwh: float, spike_kwh: float) -> None:
     """Add to `row` (48,) appliances that use `kwh` in the mean, `spike_kwh` each, at times drawn from `expected` (48,)."""
     up_to = np.cumsum(expected)
     waited = -np.log(1.0 - uniform(stream)) * spike_kwh
@@ -263,7 +261,9 @@ def add_spikes(row, stream, expected, kwh, spike_kwh):  # type: ignore[no-untype
 
 
 @compiled
-def fill_day(row, stream, expected, always_on_kwh, spike_kwh, figures):  # type: ignore[no-untyped-def]
+def fill_day(
+    row: np.ndarray, stream: np.ndarray, expected: np.ndarray, always_on_kwh: float, spike_kwh: float, figures: Figures
+) -> None:
     """Fill `row` (48,) with one day: always-on load, the rippling part of `expected` (48, kWh) and the spikes."""
     ripple, rest = 0.0, 1.0 - figures.appliance_share
     for s in range(HALF_HOURS):
@@ -276,29 +276,41 @@ def fill_day(row, stream, expected, always_on_kwh, spike_kwh, figures):  # type:
         add_spikes(row, stream, expected, kwh, spike_kwh)
 
 # %% ../nbs/api/03_synthesis.ipynb #c032
+class CityDays(NamedTuple):
+    """D days of a city."""
+
+    key: np.uint64  # opens the streams of its households
+    number: np.ndarray  # of each day, since 1970, shape (D,)
+    weekend: np.ndarray  # shape (D,)
+    kwh: np.ndarray  # base, cooling and heating energy of a mean household, shape (D, 3)
+
+
 @compiled
-def fill_households(usage, first, key, day_numbers, weekend, levels, figures):  # type: ignore[no-untyped-def]
-    """Fill `usage` (N, 48 D; kWh) with households `first`, `first` + 1, …; `levels` (D, 3) is the city's kWh per kind and day."""
-    stream, days, row = np.zeros(1, np.uint64), np.zeros((4, HALF_HOURS)), np.zeros(HALF_HOURS)
-    for n in range(len(usage)):
-        own = mixed(key ^ mixed(np.uint64(first + n) + STEP))
-        for kind in range(4):
-            open_stream(stream, own, WEEKDAY if kind == WEEKEND else kind)  # the same early or late risers all week
-            household_day(stream, figures.peaks[kind], figures, days[kind])
-        open_stream(stream, own, 4)
-        size, cool, heat = spread(stream, figures.size_sigma), spread(stream, figures.cooling_sigma), spread(stream, figures.cooling_sigma)
-        spike_kwh = figures.appliance_kwh * np.sqrt(size)
-        for d in range(len(day_numbers)):
-            open_stream(stream, own, 1_000_000 + day_numbers[d] // 3)  # people go away for about three days
-            away = uniform(stream) < figures.away_share
-            open_stream(stream, own, 2_000_000 + day_numbers[d])
-            busy = 0.0 if away else size * spread(stream, figures.day_sigma) / (1.0 - figures.away_share)
-            base = days[WEEKEND] if weekend[d] else days[WEEKDAY]
-            expected = busy * ((1.0 - figures.always_on_share) * levels[d, 0] * base
-                               + cool * levels[d, 1] * days[COOLING] + heat * levels[d, 2] * days[HEATING])
-            fill_day(row, stream, expected, figures.always_on_share * levels[d, 0] * size, spike_kwh, figures)
-            for s in range(HALF_HOURS):
-                usage[n, d * HALF_HOURS + s] = np.floor(1000.0 * row[s] + 0.5) / 1000.0
+def fill_household(usage: np.ndarray, own: np.uint64, days: CityDays, figures: Figures) -> None:
+    """Fill `usage` (48 D, kWh) with the household whose key is `own`."""
+    stream, shape, row = np.zeros(1, np.uint64), np.zeros((4, HALF_HOURS)), np.zeros(HALF_HOURS)
+    for kind in range(4):
+        open_stream(stream, own, WEEKDAY if kind == WEEKEND else kind)  # the same early or late risers all week
+        household_day(stream, figures.peaks[kind], figures, shape[kind])
+    open_stream(stream, own, 4)
+    size, cool, heat = spread(stream, figures.size_sigma), spread(stream, figures.cooling_sigma), spread(stream, figures.cooling_sigma)
+    for d in range(len(days.number)):
+        base, cooling, heating = days.kwh[d, 0], cool * days.kwh[d, 1], heat * days.kwh[d, 2]
+        open_stream(stream, own, 1_000_000 + days.number[d] // 3)  # people go away for about three days
+        away = uniform(stream) < figures.away_share
+        open_stream(stream, own, 2_000_000 + days.number[d])
+        busy = 0.0 if away else size * spread(stream, figures.day_sigma) / (1.0 - figures.away_share)
+        daily = (1.0 - figures.always_on_share) * base * shape[WEEKEND if days.weekend[d] else WEEKDAY]
+        expected = busy * (daily + cooling * shape[COOLING] + heating * shape[HEATING])
+        fill_day(row, stream, expected, figures.always_on_share * base * size, figures.appliance_kwh * np.sqrt(size), figures)
+        usage[d * HALF_HOURS : (d + 1) * HALF_HOURS] = np.floor(1000.0 * row + 0.5) / 1000.0
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def fill_households(usage: np.ndarray, first: int, days: CityDays, figures: Figures) -> None:
+    """Fill `usage` (N, 48 D; kWh) with households `first`, `first` + 1, …, on all cores."""
+    for n in prange(len(usage)):
+        fill_household(usage[n], mixed(days.key ^ mixed(np.uint64(first + n) + STEP)), days, figures)
 
 # %% ../nbs/api/03_synthesis.ipynb #c034
 class GridFactors(NamedTuple):
@@ -339,8 +351,7 @@ def grid_factors(slots: Slots, seed: int) -> GridFactors:
     )
 
 # %% ../nbs/api/03_synthesis.ipynb #c037
-EARLIEST, LATEST = date(1950, 1, 1), date(2200, 1, 1)
-PIECE = 1_000  # households a thread makes at a time
+EARLIEST, LATEST = date(1950, 1, 1), date(2200, 1, 1)  # within them an Indian day has 24 hours
 
 
 def _whole(name: str, value: object, least: int) -> list[str]:
@@ -385,39 +396,30 @@ def _checked(names: Sequence[str], customers: int, days: int, start: date | str,
     return slots_of_dates(Calendar(), first, first + timedelta(days=int(days) - 1))
 
 
-def _city_levels(profile: CityProfile, key: np.uint64, slots: Slots) -> np.ndarray:
-    """kWh of base, cooling and heating of a mean household on each day, shape (D, 3), with the city's weather in it."""
-    number = slots.date[::HALF_HOURS]
-    days = [date(1970, 1, 1) + timedelta(days=int(n)) for n in number]
-    sigma, weather = profile.habits.weather_sigma, lasting_noise(key, number, 0.8)
+def _city_days(city: str, slots: Slots, seed: int) -> CityDays:
+    """The days of `slots` in a city, its weather included."""
+    profile, number = cities[city], slots.date[::HALF_HOURS]
+    days = [day_of_number(n) for n in number]
+    sigma, weather = profile.habits.weather_sigma, lasting_noise(key_of(seed, f"weather of {city}"), number, 0.8)
     weekend = slots.weekday[::HALF_HOURS] >= 5
     fair = 7 / (5 + 2 * profile.habits.weekend_factor)  # so that a whole week keeps its mean
     base = profile.base_kwh_per_day * fair * np.where(weekend, profile.habits.weekend_factor, 1.0)
     cooling = along_the_year(profile.cooling_kwh_per_day, days) * np.exp(sigma * weather - sigma**2 / 2)
     heating = along_the_year(profile.heating_kwh_per_day, days) * np.exp(-sigma * weather - sigma**2 / 2)
-    return np.stack([base, cooling, heating], axis=1)
+    return CityDays(key_of(seed, city), number, weekend, np.stack([base, cooling, heating], axis=1))
 
 
 def synthesise_arrays(
-    city: str, customers: int = 1000, days: int = 14, start: date | str = "2025-11-03", seed: int = 0,
-    first_customer: int = 0, workers: int | None = None,
+    city: str, customers: int = 1000, days: int = 14, start: date | str = "2025-11-03", seed: int = 0, first_customer: int = 0
 ) -> tuple[np.ndarray, GridFactors]:
     """One city's readings as arrays: usage (customers, 48 days) float32 in kWh, and the grid's factors (48 days,).
 
     Row n is household `first_customer` + n. The bytes depend on city, seed, household and date only: not on how the
-    work is cut into pieces, nor on `workers` (threads; None: one per core). Raises InputError.
+    work is cut into pieces, nor on the number of threads. Raises InputError.
     """
-    slots, profile = _checked([city], customers, days, start, seed, first_customer), cities[city]
-    key, number, weekend = key_of(seed, city), slots.date[::HALF_HOURS], slots.weekday[::HALF_HOURS] >= 5
-    levels, figures = _city_levels(profile, key_of(seed, f"weather of {city}"), slots), figures_of(profile)
+    slots = _checked([city], customers, days, start, seed, first_customer)
     usage = np.empty((customers, len(slots)), np.float32)
-
-    def fill(begin: int) -> None:
-        piece = usage[begin : begin + PIECE]
-        fill_households(piece, first_customer + begin, key, number, weekend, levels, figures)
-
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        list(pool.map(fill, range(0, customers, PIECE)))
+    fill_households(usage, first_customer, _city_days(city, slots, seed), figures_of(cities[city]))
     return usage, grid_factors(slots, seed)
 
 # %% ../nbs/api/03_synthesis.ipynb #c041

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 
+import numba
 import numpy as np
 import polars as pl
 import pytest
@@ -82,8 +83,13 @@ def test_same_seed_same_bytes_other_seed_other_bytes():
 
 
 def test_chunks_and_threads_change_nothing():
-    whole, _ = synthesise_arrays("delhi", 2_500, 2, workers=2)
-    pieces = [synthesise_arrays("delhi", n, 2, first_customer=first, workers=1)[0] for first, n in ((0, 7), (7, 1_500), (1_507, 993))]
+    whole, _ = synthesise_arrays("delhi", 2_500, 2)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        pieces = [synthesise_arrays("delhi", n, 2, first_customer=first)[0] for first, n in ((0, 7), (7, 1_500), (1_507, 993))]
+    finally:
+        numba.set_num_threads(threads)
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
 
 
