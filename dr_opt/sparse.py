@@ -43,11 +43,7 @@ class SparseProblem:
     aggregated: bool
     candidate: np.ndarray  # of each flow column (arc form)
     arc: np.ndarray  # of each flow column (arc form)
-
-    @property
-    def binary_of(self) -> np.ndarray:
-        """Columns of the binaries."""
-        return np.flatnonzero(self.integer)
+    binary_column: np.ndarray  # the binary of each candidate (or, counting pairs, of each flow column), -1 for none
 
 
 class _Rows:
@@ -153,7 +149,7 @@ def sparse_form(problem: Problem, aggregated: bool | None = None) -> SparseProbl
     matrix = tuple(np.concatenate([t[k] for t in rows.triplets]) if rows.triplets else np.zeros(0) for k in range(3))
     return SparseProblem(
         objective, lower, upper, integer, matrix, np.concatenate(rows.lower or [np.zeros(0)]), np.concatenate(rows.upper or [np.zeros(0)]),  # type: ignore[arg-type]
-        aggregated, candidate[:0] if aggregated else candidate, arc[:0] if aggregated else arc,
+        aggregated, candidate[:0] if aggregated else candidate, arc[:0] if aggregated else arc, binary,
     )
 
 
