@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .calendar import OUTSIDE, Slots, dense_labels, slots_of_dates
+from .calendar import OUTSIDE, Slots, dense_labels, local, slots_of_dates
 from .readings import Readings
 
 # %% ../nbs/api/05_blocks.ipynb #c005
@@ -71,9 +71,9 @@ class City:
 def city_arrays(readings: Readings) -> list[City]:
     """The cities of `readings`, in order of name, on one common time line of whole days."""
     frame, calendar = readings.frame, readings.calendar
-    dates = frame.select(pl.col("time").dt.convert_time_zone(calendar.timezone).dt.date())["time"]
-    first, last = dates.min(), dates.max()
-    slots = slots_of_dates(calendar, first - timedelta(days=1), last + timedelta(days=1))  # type: ignore[operator]
+    dates = local(calendar).dt.date()
+    first, last = frame.select(first=dates.min(), last=dates.max()).row(0)
+    slots = slots_of_dates(calendar, first - timedelta(days=1), last + timedelta(days=1))
     return [_one_city(str(name), part, slots) for (name,), part in sorted(frame.partition_by("city", as_dict=True).items())]
 
 
@@ -127,7 +127,7 @@ class Block:
     @property
     def shape(self) -> tuple[int, int]:
         """Customers and slots."""
-        return self.usage_kwh.shape  # type: ignore[return-value]
+        return self.usage_kwh.shape
 
     @cached_property
     def customers(self) -> np.ndarray:
@@ -164,7 +164,8 @@ def make_block(cities: Sequence[City], take: np.ndarray, may: Sequence[np.ndarra
         factor_row, lines = city, [(c.marginal[:, take], c.average[:, take]) for c in cities]
     else:
         factor_row = np.arange(len(city))
-        lines = [tuple(f[(np.zeros_like(r) if c.factors_shared else r)][:, take] for f in (c.marginal, c.average)) for c, r in zip(cities, rows, strict=True)]  # type: ignore[misc]
+        own = [np.zeros_like(r) if c.factors_shared else r for c, r in zip(cities, rows)]
+        lines = [(c.marginal[r][:, take], c.average[r][:, take]) for c, r in zip(cities, own)]
     allowed = np.concatenate([m[np.ix_(r, take)] for m, r in zip(may, rows, strict=True)])
     usage = np.concatenate([np.nan_to_num(c.usage_kwh[np.ix_(r, take)]) for c, r in zip(cities, rows, strict=True)])
     return Block(

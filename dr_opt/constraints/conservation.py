@@ -13,7 +13,7 @@ import polars as pl
 
 from ..basics import parameter
 from ..blocks import Block
-from ..calendar import OUTSIDE, Horizon, dense_labels, period_of_day
+from ..calendar import Horizon, dense_labels, period_of_day
 from ..problem import ArcMask, DayChoice, Kind, Limit, Problem, check_shifts, group_sums, register_limit
 from ..tables import KEYS, Check, Tables, check_at_most
 

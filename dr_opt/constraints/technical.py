@@ -7,6 +7,7 @@ __all__ = ['FEW_READINGS', 'RegionalShiftCap', 'HouseholdMinimumUsage', 'NoNewSp
 
 # %% ../../nbs/api/09_technical.ipynb #c002
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -91,7 +92,7 @@ class HouseholdMinimumUsage(Limit):
         group, known = dense_labels(self._group_of_slot(city))
         order = np.argsort(group, kind="stable")
         edges = np.searchsorted(group[order], np.arange(len(known) + 1))
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             columns = order[first:last]
             floor[:, columns] = self._floor_of(good[:, columns])[:, None]
         return floor
@@ -180,8 +181,7 @@ class NoNewSpike(Limit):
     def kinds(self, block: Block) -> Sequence[Kind]:
         """One city sum per city and slot: inflow less outflow within the room."""
         room = np.stack([(self.limit_kwh(city) - city.load_kwh)[block.take] for city in block.cities])
-        cities, slots = room.shape
-        row = np.arange(room.size)
+        row, slots = np.arange(room.size), room.shape[1]
         city, slot = row // slots, row % slots
         column = block.city_column(city, slot)
         return [CitySum(self.key, room.ravel(), city, slot, out=(row, column, -np.ones(len(row))), inflow=(row, column, np.ones(len(row))))]

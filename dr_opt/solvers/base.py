@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import scipy.sparse
 
-from ..basics import Registry
+from ..basics import InputError, Registry, listed
 from ..calendar import OUTSIDE
 from ..problem import DUST_KWH, CitySum, Problem
 
@@ -101,6 +101,12 @@ class Family(ABC):
     name: ClassVar[str] = ""
     backends: ClassVar[tuple[str, ...]] = ()
     proves_bound: ClassVar[bool] = False
+
+    def backend_for(self, asked: str) -> str:
+        """The back-end to use; `auto` is the first. Raises `InputError` where the one asked for does not serve this family."""
+        if asked != "auto" and asked not in self.backends:
+            raise InputError(f"solver.backend '{asked}' does not serve the family {self.name} ({listed(self.backends)}). Use one of these, or auto.")
+        return self.backends[0] if asked == "auto" else asked
 
     @abstractmethod
     def solve(self, problem: Problem, effort: Effort) -> Answer:

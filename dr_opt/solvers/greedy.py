@@ -16,7 +16,7 @@ import scipy.sparse
 
 from ..basics import InputError
 from ..calendar import OUTSIDE, dense_labels
-from ..problem import DUST_KWH, Problem
+from ..problem import Problem
 from .base import Answer, Effort, Family, Flows, Status, achieved, clean, families
 
 # %% ../../nbs/api/15_greedy.ipynb #c005

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..basics import InputError, listed
 from ..calendar import OUTSIDE
 from ..problem import DUST_KWH, Problem
 from .backends import backends
-from .base import Answer, Effort, Family, Flows, Status, achieved, arc_of, clean, deal, families
+from .base import Answer, Effort, Family, Flows, achieved, arc_of, clean, deal, families
 from .greedy import greedy_flows
 from ..sparse import SparseProblem, sparse_form, tied_value
 
@@ -82,14 +81,6 @@ class Milp(Family):
     name = "milp"
     backends = ("highs",)
     proves_bound = True
-
-    def backend_for(self, asked: str) -> str:
-        """The back-end to use. Raises `InputError` where the one asked for cannot serve."""
-        if asked == "auto":
-            return self.backends[0]
-        if asked not in self.backends:
-            raise InputError(f"solver.backend '{asked}' does not serve the family milp ({listed(self.backends)}). Use one of these, or auto.")
-        return asked
 
     def solve(self, problem: Problem, effort: Effort) -> Answer:
         """The optimal plan of a block, from the greedy one on."""
