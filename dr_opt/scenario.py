@@ -269,17 +269,19 @@ class Scenario(Parameters):
         """A path of the scenario, as seen from where Python was started."""
         return str(self.folder / Path(text).expanduser()) if self.folder else text
 
-    def read(self, demo_customers: int = DEMO_CUSTOMERS, demo_days: int = DEMO_DAYS) -> Readings:
-        """The readings, validated and with gaps dealt with. Invented ones have our own column names and units. Raises `InputError`."""
+    def read(self, source: object = None, demo_customers: int = DEMO_CUSTOMERS, demo_days: int = DEMO_DAYS) -> Readings:
+        """The readings (of `source`, a path or frame, where given), validated and with gaps dealt with. Raises `InputError`.
+
+        Invented ones (`demo`) have our own column names and units.
+        """
         options = {name: getattr(self, name) for name in ("columns", "usage_unit", "time_label", "factor_unit")}
-        source: Any = self._path(self.readings)
-        if self.readings == "demo":
+        if source is None and self.readings == "demo":
             from dr_opt.synthesis import synthesise  # loads numba
 
             source = synthesise(customers=demo_customers, days=demo_days, seed=self.seed)
             options = {"factor_unit": self.factor_unit if self.factors else "g/kWh"}
         readings = read_readings(
-            source, factors=self._path(self.factors) if self.factors else None, factor_columns=self.factor_columns,
+            self._path(self.readings) if source is None else source, factors=self._path(self.factors) if self.factors else None, factor_columns=self.factor_columns,
             city_name=self.city_name, max_plausible_kwh=self.max_plausible_kwh, calendar=self.calendar, show_progress=self.progress,
             **options,
         )

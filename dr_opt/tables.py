@@ -15,11 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from .basics import InputError, Parameters, listed, parameter
-from .calendar import OUTSIDE, Calendar, counting_day, local, period_of_day, slots_of_dates
+from .calendar import OUTSIDE, Calendar, counting_day, period_of_day, slots_of_dates
 from .readings import Columns, Readings, customer_days, read_readings
 
 # %% ../nbs/api/04_tables.ipynb #c005
