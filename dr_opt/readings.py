@@ -11,7 +11,7 @@ __all__ = ['UsageUnit', 'FactorUnit', 'GRAMS_PER_KWH', 'QUALITY', 'DEFAULT_RULES
 # %% ../nbs/api/02_readings.ipynb #c002
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -141,6 +141,11 @@ class DataReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, ready for JSON."""
         return {"facts": dict(self.facts), "entries": [asdict(entry) for entry in self.entries], "notes": list(self.notes)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "DataReport":
+        """The report that `to_dict` made."""
+        return cls(dict(plain["facts"]), tuple(Finding(**entry) for entry in plain["entries"]), tuple(plain["notes"]))
 
     def to_frame(self) -> pl.DataFrame:
         """The findings as a table: `what, rows, kwh, decision, example`."""
