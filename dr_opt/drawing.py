@@ -78,7 +78,7 @@ def say(ax: "Axes", words: str) -> None:
 # %% ../nbs/api/24_drawing.ipynb #c011
 ENERGY = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"))
 MASS = ((1e6, "tCO2"), (1e3, "kgCO2"), (1.0, "gCO2"))
-LONGEST_NAME = 30
+LONGEST_NAME = 24
 
 
 def in_unit(units: tuple[tuple[float, str], ...], values: Any) -> tuple[float, str]:
