@@ -51,7 +51,14 @@ _HOME = {
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.basics import DrOptError, InputError, SolverError
     from dr_opt.calendar import Calendar
-    from dr_opt.constraints.behavioural import MaxCustomerShift, MaxMovesPerDay, MaxMovesPerWeek, MaxShiftWindow, MinMoveSize, PeakHourComfort
+    from dr_opt.constraints.behavioural import (
+        MaxCustomerShift,
+        MaxMovesPerDay,
+        MaxMovesPerWeek,
+        MaxShiftWindow,
+        MinMoveSize,
+        PeakHourComfort,
+    )
     from dr_opt.constraints.conservation import Conservation, MinDayPotential, NoAverageIncrease, OnlySavingMoves
     from dr_opt.constraints.technical import HouseholdMinimumUsage, NoNewSpike, RegionalShiftCap
     from dr_opt.metrics import register_metric

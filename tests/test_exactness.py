@@ -25,9 +25,9 @@ from dr_opt.plan import Plan
 from dr_opt.problem import Problem
 from dr_opt.readings import Readings, read_readings
 from dr_opt.scenario import Scenario
-from dr_opt.solvers.base import Effort, Flows, families
-from dr_opt.solvers.greedy import ORDERS, greedy_flows
-from dr_opt.solvers.milp import tie_allowance
+from dr_opt.solver.base import Effort, Flows, families
+from dr_opt.solver.greedy import ORDERS, greedy_flows
+from dr_opt.solver.milp import tie_allowance
 from dr_opt.sparse import SparseProblem, sparse_form
 
 WEEK_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -13,8 +13,8 @@ from test_exactness import GREEDY, best_value, calendar_of, close, frame_of, pri
 
 from dr_opt.pipeline import optimise
 from dr_opt.readings import Readings, read_readings
-from dr_opt.solvers.base import Effort, families
-from dr_opt.solvers.milp import tie_allowance
+from dr_opt.solver.base import Effort, families
+from dr_opt.solver.milp import tie_allowance
 from dr_opt.sparse import sparse_form
 
 SEEDS = st.integers(0, 1_000_000)

@@ -12,7 +12,8 @@ from polars.testing import assert_frame_equal
 
 from dr_opt.basics import InputError
 from dr_opt.calendar import Calendar
-from dr_opt.readings import Columns, FactorColumns, Readings, customer_days, handle_missing, read_readings, shared_factors
+from dr_opt.readings import Columns, FactorColumns, Readings, customer_days, handle_missing, read_readings
+from dr_opt.validation import shared_factors
 
 DATA = Path(__file__).parents[2] / "shared/data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real readings are not here ({DATA})")

@@ -1,6 +1,8 @@
 # ruff: noqa: E501 (sentences and tables are kept whole)
 """What every solver owes: known optima on standard problems, a plan under a time limit, clear refusals, and answers that are clean."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,9 +23,9 @@ from dr_opt.models import HighUsageCustomers, TotalShiftCap, priced
 from dr_opt.pipeline import optimise
 from dr_opt.problem import Limit, Problem, build_problem
 from dr_opt.scenario import Scenario
-from dr_opt.solvers.backends import backends
-from dr_opt.solvers.base import Effort, Flows, Status, clean, families, solve_problem
-from dr_opt.solvers.greedy import ORDERS, greedy_flows
+from dr_opt.solver.backends import backends
+from dr_opt.solver.base import Effort, Flows, Status, clean, families, solve_problem
+from dr_opt.solver.greedy import ORDERS, greedy_flows
 from dr_opt.synthesis import synthesise
 from dr_opt.tables import example_readings
 
@@ -133,6 +135,13 @@ def test_every_kind_of_limit_is_touched() -> None:
     problems = [standard.problem() for standard in STANDARD]
     assert any(p.counts for p in problems) and any(p.sums for p in problems) and any(p.city_sums for p in problems)
     assert any((p.lowest_kwh > 0).any() for p in problems) and any(p.count_pairs for p in problems)
+
+
+def test_the_pipeline_alone_knows_the_families() -> None:
+    """Whoever imports the pipeline and nothing else can solve (in a process of its own: here everything is imported)."""
+    code = "import dr_opt.pipeline as p; print(*sorted(p.families))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"greedy", "milp"} <= set(found)
 
 
 # ---- stopping early ----------------------------------------------------------------------------------------------
