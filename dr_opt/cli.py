@@ -6,6 +6,7 @@
 __all__ = ['DEFAULT_FOLDER', 'say', 'main', 'run', 'demo', 'check', 'audit', 'synth', 'scenario']
 
 # %% ../nbs/api/32_cli.ipynb #c002
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -86,9 +87,18 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, readin
     refuse_foreign(place, out)  # before the long work, not after it
     for warning in scenario.warnings():
         say(f"warning: {warning}")
-    plan = optimise(readings, scenario, verbose=verbose)
+    if verbose:
+        _show_solver_output()
+    plan = optimise(readings, scenario)
     plan.write(out, extra=_drawer(plan) if figures else None)
     _tell(plan, out)
+
+
+def _show_solver_output() -> None:
+    """The solvers' own lines on stderr."""
+    solver = logging.getLogger("dr_opt.solver")
+    solver.addHandler(logging.StreamHandler())
+    solver.setLevel(logging.INFO)
 
 
 def _drawer(plan: "Plan") -> Callable[[Path], None]:

@@ -112,17 +112,17 @@ class Run:
 LAMBDA_PRECISION = 0.01  # of the λ that the search begins with
 
 
-def solve_all(problems: Sequence[Problem], scenario: Scenario, verbose: bool = False) -> Run:
+def solve_all(problems: Sequence[Problem], scenario: Scenario) -> Run:
     """Answers at the model's λ, lowered where the model asks for more energy than it moves."""
     start = scenario.model.min_saving(problems)
-    run = _solve_at(start, problems, scenario, verbose)
+    run = _solve_at(start, problems, scenario)
     least = scenario.model.least_total_kwh
     if start is None or least is None or run.kwh >= least or start == 0:
         return run
-    enough = _solve_at(0.0, problems, scenario, verbose)
+    enough = _solve_at(0.0, problems, scenario)
     low, high = 0.0, start
     while enough.kwh >= least and high - low > LAMBDA_PRECISION * start:
-        middle = _solve_at((low + high) / 2, problems, scenario, verbose)
+        middle = _solve_at((low + high) / 2, problems, scenario)
         if middle.kwh >= least:
             low, enough = (low + high) / 2, middle
         else:
@@ -135,7 +135,7 @@ def answer_block(task: tuple[str, Problem, Effort]) -> Answer:
     return solve_problem(task)
 
 
-def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: Scenario, verbose: bool) -> Run:
+def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: Scenario) -> Run:
     """Answers of all blocks at one λ."""
     choice = scenario.solver
     effort = Effort(
@@ -146,7 +146,6 @@ def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: S
         backend=choice.backend,
         order=choice.order,
         options=choice.options,
-        verbose=verbose,
     )
     parallel = scenario.parallel
     method = (parallel.method or "process") if parallel.enabled else None
@@ -250,9 +249,8 @@ def readings_of(source: Readings | pl.DataFrame | str | Path | None, scenario: S
     return handle_missing(source, scenario.missing) if isinstance(source, Readings) else scenario.read(source)
 
 
-def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None, verbose: bool = False) -> Plan:
-    """An audited plan for the readings (those of the scenario where None) under the scenario (the default one where None);
-    `verbose` shows the solver's own output on stderr.
+def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None) -> Plan:
+    """An audited plan for the readings (those of the scenario where None) under the scenario (the default one where None).
 
     Raises `InputError` for unusable readings or settings, `SolverError` where a solver failed and there is no plan, and
     `AuditError` should a plan break a limit.
@@ -264,7 +262,7 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
     with watch.stage("preparing"):
         problems = make_problems(usable, scenario)
     with watch.stage("solving"):
-        run = solve_all(problems, scenario, verbose)
+        run = solve_all(problems, scenario)
     with watch.stage("assembling"):
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, "blocks": len(problems)}
         plan = assemble(usable, scenario, solved(run, scenario), facts)

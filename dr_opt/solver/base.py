@@ -92,7 +92,6 @@ class Effort:
     backend: str = "auto"
     order: str = "saving"
     options: Mapping[str, Any] = field(default_factory=dict)
-    verbose: bool = False
 
 # %% ../../nbs/api/15_solver.ipynb #c007
 class Family(ABC):
