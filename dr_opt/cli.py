@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .basics import DrOptError
+from .basics import DrOptError, listed
 
 if TYPE_CHECKING:
     from dr_opt.plan import Plan
@@ -41,10 +41,8 @@ class _Commands(click.Group):
         """Runs a command and turns what goes wrong into sentences and exit codes."""
         debug = "--debug" in (sys.argv if args is None else args)
         try:
-            super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-            code = 0
-        except click.exceptions.Exit as ended:
-            code = ended.exit_code
+            ended = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            code = ended if isinstance(ended, int) else 0  # click hands an exit code through as the result
         except (click.Abort, KeyboardInterrupt):
             say("interrupted: nothing was written.")
             code = 130
@@ -64,7 +62,8 @@ def _sentence(wrong: click.ClickException) -> str:
     """What click found, with the remedy."""
     context = getattr(wrong, "ctx", None)
     command = context.command_path if context else "dr-opt"
-    return f"{wrong.format_message().rstrip('.')}. See {command} --help."
+    message = wrong.format_message().rstrip(".").replace("?.", "?")
+    return f"{message}{'' if message.endswith('?') else '.'} See {command} --help."
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -168,7 +167,7 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
     report, binding = check_scenario(chosen)
     click.echo(repr(report))
     click.echo("Where each limit could bind:")
-    for limit, places, can_bind in binding.iter_rows():
+    for limit, places, can_bind in binding.filter(binding["places"] > 0).iter_rows():
         click.echo(f"  {limit}: {can_bind:,} of {places:,}")
 
 
@@ -186,7 +185,7 @@ def audit(folder: str, readings: str | None) -> None:
         click.echo(f"{'ok  ' if row['ok'] else 'FAIL'} {row['limit']}: {row['checked']:,} checked{slack}{where}")
     broken = checks.filter(~checks["ok"])
     if len(broken):
-        say(f"error: the audit failed on {len(broken)} of {len(checks)} checks: {', '.join(broken['limit'])}. Run the scenario again.")
+        say(f"error: the audit failed on {len(broken)} of {len(checks)} checks: {listed(broken['limit'])}. Run the scenario again.")
         raise click.exceptions.Exit(1)
     say(f"all {len(checks)} checks hold.")
 
