@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .basics import DrOptError, listed
+from .basics import DrOptError, InputError, listed
 
 if TYPE_CHECKING:
     from dr_opt.plan import Plan
@@ -39,13 +39,17 @@ class _Commands(click.Group):
         **extra: Any,
     ) -> Any:
         """Runs a command and turns what goes wrong into sentences and exit codes."""
-        debug = "--debug" in (sys.argv if args is None else args)
+        words = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in words  # wherever it stands
         try:
-            ended = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            ended = super().main([word for word in words if word != "--debug"], prog_name, complete_var, standalone_mode=False, **extra)
             code = ended if isinstance(ended, int) else 0  # click hands an exit code through as the result
         except (click.Abort, KeyboardInterrupt):
             say("interrupted: nothing was written.")
             code = 130
+        except click.exceptions.NoArgsIsHelpError as wrong:
+            say(wrong.format_message())
+            code = 2
         except click.ClickException as wrong:
             say(f"error: {_sentence(wrong)}")
             code = 2
@@ -181,9 +185,12 @@ def audit(folder: str, readings: str | None) -> None:
     checks = audit_folder(folder, readings)
     for row in checks.iter_rows(named=True):
         slack = "" if row["worst_slack"] is None else f", least room {row['worst_slack']:.6g} {row['unit']}"
-        where = f" at {row['worst']}" if row["worst"] and not row["ok"] else ""
+        where = f"; {row['worst']}" if row["worst"] and not row["ok"] else ""
         click.echo(f"{'ok  ' if row['ok'] else 'FAIL'} {row['limit']}: {row['checked']:,} checked{slack}{where}")
     broken = checks.filter(~checks["ok"])
+    if "summary.data_hash" in broken["limit"]:  # one cause, not all that follows from it
+        say("error: these are not the readings that the plan was made from. Give those, with --readings.")
+        raise click.exceptions.Exit(1)
     if len(broken):
         say(f"error: the audit failed on {len(broken)} of {len(checks)} checks: {listed(broken['limit'])}. Run the scenario again.")
         raise click.exceptions.Exit(1)
@@ -199,6 +206,8 @@ def audit(folder: str, readings: str | None) -> None:
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 def synth(out: str, cities: tuple[str, ...], customers: int, days: int, start: str, seed: int) -> None:
     """Write synthetic readings in the research schema to OUT (parquet)."""
+    if not out.endswith(".parquet"):
+        raise InputError(f"'{out}' does not end in .parquet. Give a name that does, such as {Path(out).stem}.parquet.")
     from dr_opt.folders import write_file
     from dr_opt.synthesis import synthesise
 
