@@ -13,7 +13,7 @@ import polars as pl
 
 from ..basics import parameter
 from ..blocks import Block
-from ..calendar import Horizon, dense_labels, period_of_day
+from ..calendar import Horizon, counting_day, dense_labels, period_of_day
 from ..problem import ArcMask, DayChoice, Kind, Limit, Problem, check_shifts, group_sums, register_limit
 from ..tables import KEYS, Check, Tables, check_at_most
 
@@ -41,14 +41,12 @@ class Conservation(Limit):
         return [ArcMask(lambda arcs: label[arcs.origin] == label[arcs.destination])]
 
     def check(self, tables: Tables) -> Check:
-        """The change of every household's total over every horizon."""
-        changes = [
-            table.with_columns(pl.col("kwh") * sign).join(tables.readings.select(*KEYS, "day"), on=KEYS, how="left")
-            for table, sign in ((tables.out, -1.0), (tables.inflow, 1.0))
-        ]
-        change = pl.concat(changes).with_columns(horizon=period_of_day(tables.calendar, self.horizon))
-        totals = change.group_by("city", "customer_id", pl.col("horizon").alias("day")).agg(change=pl.col("kwh").sum().abs())
-        return check_at_most(self.key, totals, "change", 0.0)
+        """What each household moves out of each horizon, kWh; where nothing leaves, every total stays."""
+        ends = tables.shifts.with_columns(
+            day=counting_day(tables.calendar, "original_time"), other=counting_day(tables.calendar, "shifted_time")
+        ).with_columns(period_of_day(tables.calendar, self.horizon, end).alias(end) for end in ("day", "other"))
+        leaves = pl.when(pl.col("day").ne_missing(pl.col("other"))).then("kwh").otherwise(0.0)
+        return check_at_most(self.key, ends.group_by("city", "customer_id", "day").agg(leaves=leaves.sum()), "leaves", 0.0)
 
 # %% ../../nbs/api/12_conservation.ipynb #c010
 class IntraCustomer(Limit):
@@ -128,9 +126,10 @@ class MinDayPotential(Limit):
         return np.concatenate([enough, np.zeros((len(enough), 1), bool)], axis=1)[:, day]  # the last column serves OUTSIDE
 
     def check(self, tables: Tables) -> Check:
-        """Potential and emissions of every day that moves, worked out again from the plain tables."""
+        """Potential and emissions of every day that gives or receives, worked out again from the plain tables."""
         grams = tables.by_day.select("city", "customer_id", "day", least=pl.col("marginal_g") * self.percent / 100)
-        asked = tables.moves.select("city", "customer_id", "day").unique()
+        ends = [tables.shifts.with_columns(day=counting_day(tables.calendar, end)) for end in ("original_time", "shifted_time")]
+        asked = pl.concat(ends).select("city", "customer_id", "day").unique()
         days = asked.join(self._potential(tables, asked), on=["city", "customer_id", "day"], how="left")
         days = days.join(grams, on=["city", "customer_id", "day"], how="left").with_columns(pl.col("potential").fill_null(0))
         return check_at_most(self.key, days, "least", "potential", unit="g", tolerance=1e-6)
@@ -146,6 +145,9 @@ class MinDayPotential(Limit):
             if caps is not None:
                 rows = rows.join(caps.rename({"cap_kwh": "other"}), on=KEYS, how="left")
                 rows = rows.with_columns(cap_kwh=pl.min_horizontal("cap_kwh", "other")).drop("other")
+        if least := tables.constraints.get("min_move_size"):
+            rows = rows.join(least.plain_least(tables), on=["city", "customer_id", "day"], how="left")
+            rows = rows.with_columns(cap_kwh=pl.when(pl.col("cap_kwh") >= pl.col("least")).then("cap_kwh").otherwise(0.0))
         factors = ["marginal_g_per_kwh", "average_g_per_kwh"]
         origin = rows.join(asked, on=["city", "customer_id", "day"], how="semi").filter(pl.col("cap_kwh") > 1e-6)
         conservation = tables.constraints.get("conservation")
