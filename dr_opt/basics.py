@@ -9,11 +9,12 @@ __all__ = ['Entry', 'DrOptError', 'InputError', 'SolverError', 'nearest', 'liste
 # %% ../nbs/api/00_basics.ipynb #c002
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from tqdm.std import tqdm
 
 # %% ../nbs/api/00_basics.ipynb #c005
@@ -60,17 +61,39 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 # %% ../nbs/api/00_basics.ipynb #c011
+def _switch_became_number(given: Any, made: Any) -> bool:
+    """Whether true or false was given, here or deeper inside, and something else was made of it."""
+    if isinstance(given, Mapping) and isinstance(made, Mapping):
+        given, made = list(given.values()), list(made.values())
+    if isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        return any(_switch_became_number(*pair) for pair in zip(given, made))
+    return isinstance(given, bool) and not isinstance(made, bool)
+
+
 class Parameters(BaseModel):
-    """Base of every parameter class: frozen, and strict about names."""
+    """Base of every parameter class: frozen, strict about names, and never taking true or false for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _no_switch_for_a_number(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        made = make(given)
+        fields = [name for name in cls.model_fields if name in given] if isinstance(given, Mapping) else []
+        wrong = [name for name in fields if _switch_became_number(given[name], getattr(made, name))]
+        if wrong:
+            # an error type of its own, no ValueError: whoever reads a scenario file then names the value and the range itself
+            fault = PydanticCustomError("switch_for_number", "true or false stands where a number is wanted. Give the number.")
+            lines = [InitErrorDetails(type=fault, loc=(name,), input=given[name]) for name in wrong]
+            raise ValidationError.from_exception_data(cls.__name__, lines)
+        return made
 
 
 def parameter(default: Any, meaning: str, unit: str | None = None, **limits: Any) -> Any:
     """A field of a `Parameters` class: its default, one line of meaning, its unit and its range (`ge`, `le`, …)."""
     return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
 
-# %% ../nbs/api/00_basics.ipynb #c014
+# %% ../nbs/api/00_basics.ipynb #c017
 Entry = TypeVar("Entry")
 
 
@@ -95,7 +118,7 @@ class Registry(dict[str, Entry], Generic[Entry]):
         hint = f"Did you mean '{near}'?" if near else "Choose one of these."
         raise InputError(f"'{name}' is not a known {self.kind} ({listed(self, most=20)}). {hint}")
 
-# %% ../nbs/api/00_basics.ipynb #c017
+# %% ../nbs/api/00_basics.ipynb #c020
 def in_notebook() -> bool:
     """Whether we run inside a Jupyter kernel."""
     shell = sys.modules.get("IPython")

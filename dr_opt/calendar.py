@@ -75,7 +75,7 @@ class Calendar(Parameters):
         """How a week is written: its first day, or the ISO year and week."""
         return f"{first_day:%G-W%V}" if self.week_boundaries == "iso" else f"{first_day:%Y-%m-%d}"
 
-# %% ../nbs/api/01_calendar.ipynb #c010
+# %% ../nbs/api/01_calendar.ipynb #c011
 def local(calendar: Calendar, time: str = "time") -> pl.Expr:
     """Column `time` on the calendar's clock."""
     return pl.col(time).dt.convert_time_zone(calendar.timezone)
@@ -90,7 +90,7 @@ def counting_day(calendar: Calendar, time: str = "time") -> pl.Expr:
         day = pl.when(clock.dt.hour() <= last).then(day.dt.offset_by("-1d")).otherwise(day)
     return pl.when(clock.dt.hour().is_in(calendar.day_hours)).then(day)
 
-
+# %% ../nbs/api/01_calendar.ipynb #c017
 def period_of_day(calendar: Calendar, period: Horizon, day: str = "day") -> pl.Expr:
     """The first date of the day, week, month or year that counting day `day` belongs to."""
     column = pl.col(day)
@@ -105,7 +105,7 @@ def clock_minute(calendar: Calendar, time: str = "time") -> pl.Expr:
     clock = local(calendar, time)
     return clock.dt.hour().cast(pl.Int32) * 60 + clock.dt.minute().cast(pl.Int32)
 
-# %% ../nbs/api/01_calendar.ipynb #c016
+# %% ../nbs/api/01_calendar.ipynb #c021
 @dataclass(frozen=True)
 class Slots:
     """T consecutive or selected slots, one array of shape (T,) per label; days are counted from 1970-01-01."""
@@ -138,7 +138,7 @@ class Slots:
         """Start of each slot in microseconds since 1970-01-01 UTC, as polars keeps it."""
         return self.minute * 60_000_000
 
-
+# %% ../nbs/api/01_calendar.ipynb #c023
 def dense_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels numbered 0, 1, … in ascending order (OUTSIDE stays), and the label behind each number."""
     known = np.unique(labels[labels != OUTSIDE])
@@ -155,7 +155,7 @@ def day_of_number(number: int) -> date:
     """The date that `day_number` numbered."""
     return date(1970, 1, 1) + timedelta(days=int(number))
 
-
+# %% ../nbs/api/01_calendar.ipynb #c026
 def slots_of_dates(calendar: Calendar, first: date, last: date) -> Slots:
     """Every slot from local midnight of `first` to the end of `last`."""
     zone = ZoneInfo(calendar.timezone)

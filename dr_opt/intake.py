@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['UsageUnit', 'FactorUnit', 'GRAMS_PER_KWH', 'QUALITY', 'DEFAULT_RULES', 'PIECE_ROWS', 'CSV_ENDS', 'OUR_NAMES',
-           'NO_NUMBER', 'INSTEAD', 'Wanted', 'Columns', 'FactorColumns', 'one_of', 'ReadingRules', 'Finding',
-           'html_table', 'DataReport', 'count_rows', 'example_of', 'normalise', 'read_table']
+           'NO_NUMBER', 'INSTEAD', 'Wanted', 'UNITS', 'Columns', 'FactorColumns', 'choice_faults', 'ReadingRules',
+           'normalise', 'read_table', 'Finding', 'finding_where', 'reading_in_words', 'fact_in_words', 'text_table',
+           'html_table', 'DataReport']
 
 # %% ../nbs/api/02_intake.ipynb #c002
 import glob
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
@@ -19,10 +21,10 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from .basics import InputError, Parameters, counted, listed, nearest, parameter, progress
+from .basics import InputError, Parameters, listed, nearest, parameter, progress
 from .calendar import Calendar
 
-# %% ../nbs/api/02_intake.ipynb #c005
+# %% ../nbs/api/02_intake.ipynb #c007
 class Columns(Parameters):
     """What the columns of the readings are called."""
 
@@ -48,15 +50,15 @@ class FactorColumns(Parameters):
         "average_g_per_kwh", "Column of the average emission factor, in factor_unit; null: average figures are left out."
     )
 
-# %% ../nbs/api/02_intake.ipynb #c007
+# %% ../nbs/api/02_intake.ipynb #c009
 UsageUnit = Literal["kWh", "Wh", "kW"]
 FactorUnit = Literal["g/kWh", "kg/MWh", "kg/kWh", "t/MWh", "lb/MWh"]
 GRAMS_PER_KWH = {"g/kWh": 1.0, "kg/MWh": 1.0, "kg/kWh": 1000.0, "t/MWh": 1000.0, "lb/MWh": 0.45359237}
 QUALITY = pl.Enum(["good", "missing", "filled"])
 
 
-def one_of(name: str, value: str, known: tuple[str, ...]) -> list[str]:
-    """A fault, in a list, where `value` is not among the `known`."""
+def choice_faults(name: str, value: str, known: tuple[str, ...]) -> list[str]:
+    """A fault, in a list, where `value` of the parameter `name` is not among the `known`; otherwise nothing."""
     near = nearest(str(value), known)
     hint = f"Did you mean '{near}'?" if near else "Choose one of these."
     return [] if value in known else [f"{name} '{value}' is not known ({listed(known)}). {hint}"]
@@ -64,7 +66,10 @@ def one_of(name: str, value: str, known: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class ReadingRules:
-    """Everything stated about the readings; an `InputError` where a word is not known."""
+    """Everything stated about the readings: names, units, labels, limits and the calendar.
+
+    Raises `InputError` with every word that is not known, and where `max_plausible_kwh` is not above 0.
+    """
 
     columns: Columns = field(default_factory=Columns)
     factor_columns: FactorColumns = field(default_factory=FactorColumns)
@@ -77,9 +82,9 @@ class ReadingRules:
 
     def __post_init__(self) -> None:
         faults = [
-            *one_of("usage_unit", self.usage_unit, ("kWh", "Wh", "kW")),
-            *one_of("factor_unit", self.factor_unit, tuple(GRAMS_PER_KWH)),
-            *one_of("time_label", self.time_label, ("start", "end")),
+            *choice_faults("usage_unit", self.usage_unit, ("kWh", "Wh", "kW")),
+            *choice_faults("factor_unit", self.factor_unit, tuple(GRAMS_PER_KWH)),
+            *choice_faults("time_label", self.time_label, ("start", "end")),
         ]
         if not self.max_plausible_kwh > 0:
             faults.append(f"max_plausible_kwh is {self.max_plausible_kwh}. Give the most kWh that one household can use in half an hour.")
@@ -99,103 +104,7 @@ class ReadingRules:
 
 DEFAULT_RULES = ReadingRules()
 
-# %% ../nbs/api/02_intake.ipynb #c010
-@dataclass(frozen=True)
-class Finding:
-    """One kind of thing found in the data: how often, how many kWh (null where there is no usage), and what was done."""
-
-    what: str
-    rows: int
-    kwh: float | None
-    decision: str
-    example: str | None = None
-
-
-def html_table(rows: list[list[object]]) -> str:
-    """Rows as a small html table."""
-    cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What the data are (`facts`), what was done to them (`entries`) and what looks odd (`notes`)."""
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    entries: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def with_entries(self, *entries: Finding) -> "DataReport":
-        """With these findings; one of the same name is replaced, one of no rows taken out."""
-        by_name = {entry.what: entry for entry in (*self.entries, *entries)}
-        return replace(self, entries=tuple(entry for entry in by_name.values() if entry.rows))
-
-    def with_notes(self, *notes: str) -> "DataReport":
-        """With these sentences, each once."""
-        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for JSON."""
-        return {"facts": dict(self.facts), "entries": [asdict(entry) for entry in self.entries], "notes": list(self.notes)}
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "DataReport":
-        """The report that `to_dict` made."""
-        return cls(dict(plain["facts"]), tuple(Finding(**entry) for entry in plain["entries"]), tuple(plain["notes"]))
-
-    def to_frame(self) -> pl.DataFrame:
-        """The findings as a table: `what, rows, kwh, decision, example`."""
-        schema = {"what": pl.String, "rows": pl.Int64, "kwh": pl.Float64, "decision": pl.String, "example": pl.String}
-        return pl.DataFrame([asdict(entry) for entry in self.entries], schema=schema)
-
-    def lines(self) -> list[list[object]]:
-        """What a reader wants to see first: facts and findings as rows of words."""
-        facts: list[list[object]] = [[name.replace("_", " "), value] for name, value in self.facts.items()]
-        found: list[list[object]] = [
-            [
-                e.what,
-                counted(e.rows, "row"),
-                "" if e.kwh is None else f"{e.kwh:,.3f} kWh",
-                e.decision,
-                f"e.g. {e.example}" if e.example else "",
-            ]
-            for e in self.entries
-        ]
-        return facts + found
-
-    def __repr__(self) -> str:
-        rows = [f"{row[0]}: " + "; ".join(str(cell) for cell in row[1:] if cell != "") for row in self.lines()]
-        return "\n".join([*rows, *(f"note: {note}" for note in self.notes)])
-
-    def _repr_html_(self) -> str:
-        return html_table(self.lines()) + "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-
 # %% ../nbs/api/02_intake.ipynb #c013
-def count_rows(frame: pl.DataFrame, mask: pl.Expr, what: str, decision: str) -> Finding:
-    """Count the rows of `frame` that `mask` picks, their kWh, and take the first as the example."""
-    picked = (
-        frame.lazy()
-        .filter(mask)
-        .select(
-            pl.len().alias("rows"),
-            known=pl.col("usage_kwh").count(),
-            kwh=pl.col("usage_kwh").sum(),
-            customer=pl.col("customer_id").first(),
-            time=pl.col("time").first(),
-            usage=pl.col("usage_kwh").first(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    return Finding(what, picked["rows"], round(picked["kwh"], 6) if picked["known"] else None, decision, example_of(**picked))
-
-
-def example_of(customer: str | None, time: datetime | None, usage: float | None = None, **_: object) -> str | None:
-    """One reading in words; null where there is none to name."""
-    parts = [f"customer {customer}" if customer else "no customer", f"{time:%Y-%m-%d %H:%M}" if time else "no time"]
-    return ", ".join(parts + ([f"{usage:g} kWh"] if usage is not None else [])) if customer or time else None
-
-# %% ../nbs/api/02_intake.ipynb #c015
 PIECE_ROWS = 4_000_000  # rows of a parquet file read at a time, so that the progress bar moves
 CSV_ENDS = (".csv", ".csv.gz")
 
@@ -203,6 +112,7 @@ CSV_ENDS = (".csv", ".csv.gz")
 def _files(source: str | Path, name: str) -> list[Path]:
     """The files that `source` (file, folder or pattern) stands for, in order of their names."""
     path = Path(source).expanduser()
+    found: list[Path] = []
     if path.is_dir():
         found, lacking = sorted(path.rglob("*.parquet")), f"is a folder without parquet files. For csv give a pattern, '{source}/*.csv'."
     elif path.is_file():
@@ -211,7 +121,7 @@ def _files(source: str | Path, name: str) -> list[Path]:
         found, lacking = sorted(Path(f) for f in glob.glob(str(path), recursive=True)), "matches no file. Check the pattern."
     else:
         near = nearest(path.name, (f.name for f in path.parent.iterdir())) if path.parent.is_dir() else None
-        found, lacking = [], "does not exist. " + (f"Did you mean '{near}'?" if near else "Check the path.")
+        lacking = "does not exist. " + (f"Did you mean '{near}'?" if near else "Check the path.")
     if not found:
         raise InputError(f"{name} '{source}' {lacking}")
     for file in found:
@@ -236,7 +146,7 @@ def _tables(source: object, name: str) -> list[tuple[str, pl.LazyFrame, bool]]:
     kind = f"{type(source).__module__.split('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
     raise InputError(f"{name} is of the type {kind}. Give a path, or a polars frame (see polars.from_pandas).")
 
-# %% ../nbs/api/02_intake.ipynb #c018
+# %% ../nbs/api/02_intake.ipynb #c017
 OUR_NAMES = {
     "customer": "customer_id", "city": "city", "time": "time",
     "usage": "usage_kwh", "marginal": "marginal_g_per_kwh", "average": "average_g_per_kwh",
@@ -282,7 +192,7 @@ def _type_fault(role: str, dtype: pl.DataType, key: str, column: str, timezone: 
         return [f'{key} has times without a time zone. Add it: .with_columns(pl.col("{column}").dt.replace_time_zone("{timezone}")).']
     return []
 
-
+# %% ../nbs/api/02_intake.ipynb #c021
 def _number(column: str, dtype: pl.DataType, role: str, rules: ReadingRules) -> pl.Expr:
     """Column as Float64 in kWh or g/kWh; null where it is not a finite number."""
     text = pl.col(column).str.strip_chars() if dtype == pl.String else pl.col(column)
@@ -302,7 +212,7 @@ def _time(column: str, dtype: pl.DataType, rules: ReadingRules) -> pl.Expr:
     clock = time.cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(rules.calendar.timezone)
     return clock - timedelta(minutes=rules.calendar.slot_minutes) if rules.time_label == "end" else clock
 
-
+# %% ../nbs/api/02_intake.ipynb #c023
 def normalise(lazy: pl.LazyFrame, wanted: Wanted, rules: ReadingRules, group: str = "columns", where: str = "the readings") -> pl.LazyFrame:
     """Lazily: our names, units and clock. `unread_time`, `unread_usage`, … keep the text that could not be read.
 
@@ -326,7 +236,7 @@ def normalise(lazy: pl.LazyFrame, wanted: Wanted, rules: ReadingRules, group: st
                 made[f"unread_{role}"] = pl.when(lost.is_null() & ~unread.str.to_lowercase().is_in(NO_NUMBER)).then(unread)
     return lazy.select(**made)
 
-# %% ../nbs/api/02_intake.ipynb #c020
+# %% ../nbs/api/02_intake.ipynb #c029
 def _check_text(piece: pl.DataFrame, wanted: Wanted, group: str, timezone: str) -> pl.DataFrame:
     """The piece without its `unread` columns; an `InputError` naming the first text of each that could not be read."""
     unread = [name for name in piece.columns if name.startswith("unread_")]
@@ -349,7 +259,7 @@ def _time_remedy(text: str, timezone: str) -> str:
         return "a time we can read. Write ISO 8601 with the offset, such as 2025-11-17T08:30:00+05:30."
     return f"a time with a time zone. Write {naive.replace(tzinfo=ZoneInfo(timezone)).isoformat()}."
 
-
+# %% ../nbs/api/02_intake.ipynb #c032
 def _pieces(lazy: pl.LazyFrame, sliced: bool) -> Iterator[pl.LazyFrame]:
     """A table cut into runs of rows where that is cheap."""
     rows = lazy.select(pl.len()).collect().item() if sliced else 0
@@ -357,8 +267,12 @@ def _pieces(lazy: pl.LazyFrame, sliced: bool) -> Iterator[pl.LazyFrame]:
 
 
 def read_table(source: object, wanted: Wanted, rules: ReadingRules, name: str, show: bool) -> tuple[pl.DataFrame, set[str]]:
-    """The whole of `source` in our shape, and the time zones it was written in."""
-    group, tables, zones, pieces = ("factor_columns" if name == "factors" else "columns"), _tables(source, name), set(), []
+    """The whole of `source` in our shape, and the time zones it was written in. `name` is `readings` or `factors`.
+
+    Raises `InputError` where a file cannot be read or holds no rows, where the mapping is wrong, and for text that is no number or time.
+    """
+    group, tables = ("factor_columns" if name == "factors" else "columns"), _tables(source, name)
+    zones, pieces = set(), []
     with progress(f"reading {name}", len(tables), "table", show) as bar:
         for where, lazy, sliced in tables:
             try:
@@ -373,3 +287,113 @@ def read_table(source: object, wanted: Wanted, rules: ReadingRules, name: str, s
     if frame.is_empty():
         raise InputError(f"{tables[0][0]} holds no rows. Give at least one day of them.")
     return frame, {zone for zone in zones if zone}
+
+# %% ../nbs/api/02_intake.ipynb #c036
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing found in the data: how often, how many kWh (null where there is no usage), and what was done."""
+
+    what: str
+    rows: int
+    kwh: float | None
+    decision: str
+    example: str | None = None
+
+    def in_words(self) -> list[str]:
+        """A row of the printed report: what, rows, kWh, and the decision with its example."""
+        kwh = "" if self.kwh is None else f"{self.kwh:,.3f}"
+        return [self.what, f"{self.rows:,}", kwh, self.decision + (f"; e.g. {self.example}" if self.example else "")]
+
+# %% ../nbs/api/02_intake.ipynb #c038
+def finding_where(frame: pl.DataFrame, mask: pl.Expr, what: str, decision: str) -> Finding:
+    """The finding on those rows of `frame` (with `customer_id`, `time`, `usage_kwh`) that `mask` picks; the first is its example."""
+    usage = pl.col("usage_kwh")
+    parts = [pl.len().alias("rows"), usage.count().alias("known"), usage.sum().alias("kwh"), pl.col("customer_id", "time").first()]
+    picked = frame.lazy().filter(mask).select(*parts, usage.first().alias("usage")).collect().row(0, named=True)
+    example = reading_in_words(picked["customer_id"], picked["time"], picked["usage"])
+    return Finding(what, picked["rows"], round(picked["kwh"], 6) if picked["known"] else None, decision, example)
+
+
+def reading_in_words(customer: str | None, time: datetime | None, usage: float | None = None) -> str | None:
+    """`customer 7, 2025-11-17 08:30, 0.6 kWh`; null where there is neither customer nor time to name."""
+    parts = [f"customer {customer}" if customer else "no customer", f"{time:%Y-%m-%d %H:%M}" if time else "no time"]
+    return ", ".join(parts + ([f"{usage:g} kWh"] if usage is not None else [])) if customer or time else None
+
+# %% ../nbs/api/02_intake.ipynb #c041
+UNITS = {"kwh": "kWh", "minutes": "minutes"}  # ends of names, and how they are written
+
+
+def fact_in_words(name: str, value: object) -> list[str]:
+    """`usage_kwh, 1234.5` as `usage` and `1,234.500 kWh`."""
+    stem, _, unit = name.rpartition("_")
+    if unit in UNITS:
+        return [stem.replace("_", " "), f"{_value_in_words(value)} {UNITS[unit]}"]
+    return [name.replace("_", " "), _value_in_words(value)]
+
+
+def _value_in_words(value: object) -> str:
+    """Numbers with their thousands separated, mappings as `delhi 1,200, mumbai 80`, times without their T."""
+    if isinstance(value, Mapping):
+        return listed((f"{name} {_value_in_words(part)}" for name, part in value.items()), most=12)
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) else re.sub(r"^(\d{4}-\d\d-\d\d)T", r"\1 ", str(value))
+
+
+def text_table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Lines with their columns aligned, those numbered in `right` to the right."""
+    width = [max(map(len, column)) for column in zip(*rows)]
+    lines = ([c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(row, width))] for row in rows)
+    return ["  ".join(line).rstrip() for line in lines]
+
+
+def html_table(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as a small html table."""
+    cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+# %% ../nbs/api/02_intake.ipynb #c044
+@dataclass(frozen=True, repr=False)
+class DataReport:
+    """What the data are (`facts`), what was done to them (`entries`) and what looks odd (`notes`)."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    entries: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def with_entries(self, *entries: Finding) -> "DataReport":
+        """With these findings; one of the same name is replaced, one of no rows taken out."""
+        by_name = {entry.what: entry for entry in (*self.entries, *entries)}
+        return replace(self, entries=tuple(entry for entry in by_name.values() if entry.rows))
+
+    def with_notes(self, *notes: str) -> "DataReport":
+        """With these sentences, each once."""
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for JSON."""
+        return {"facts": dict(self.facts), "entries": [asdict(entry) for entry in self.entries], "notes": list(self.notes)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "DataReport":
+        """The report that `to_dict` made."""
+        return cls(dict(plain["facts"]), tuple(Finding(**entry) for entry in plain["entries"]), tuple(plain["notes"]))
+
+    def to_frame(self) -> pl.DataFrame:
+        """The findings as a table: `what, rows, kwh, decision, example`."""
+        schema = {"what": pl.String, "rows": pl.Int64, "kwh": pl.Float64, "decision": pl.String, "example": pl.String}
+        return pl.DataFrame([asdict(entry) for entry in self.entries], schema=schema)
+
+    def tables(self) -> tuple[list[list[str]], list[list[str]]]:
+        """What a reader wants to see first, as rows of words: the facts, and the findings under their heads (no rows without findings)."""
+        found = [entry.in_words() for entry in self.entries]
+        heads = [["found", "rows", "kWh", "what was done"]] if found else []
+        return [fact_in_words(name, value) for name, value in self.facts.items()], heads + found
+
+    def __repr__(self) -> str:
+        facts, found = self.tables()
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([*text_table(facts), *text_table(found, right={1, 2}), *notes])
+
+    def _repr_html_(self) -> str:
+        return "".join(html_table(rows) for rows in self.tables() if rows) + "".join(f"<p>{escape(note)}</p>" for note in self.notes)

@@ -30,14 +30,22 @@ from dr_opt.intake import (
     Finding,
     ReadingRules,
     UsageUnit,
-    count_rows,
-    example_of,
-    one_of,
+    choice_faults,
+    finding_where,
     read_table,
+    reading_in_words,
 )
-from .validation import FACTORS, KEYS, attach_factors, from_cities, share_within_cities, validate
+from .validation import FACTORS, KEYS, attach_factors, share_within_cities, validate, with_city_factors
 
 # %% ../nbs/api/04_readings.ipynb #c005
+def _one_form(values: pl.Series) -> np.ndarray:
+    """Values as an array in which what is equal has equal bits: nulls of numbers become NaN, and −0.0 becomes 0.0."""
+    if values.dtype != pl.Float64:
+        return values.to_numpy()
+    plain = values.fill_null(float("nan")).to_numpy() + 0.0
+    return np.where(np.isnan(plain), np.nan, plain)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Readings:
     """Validated readings.
@@ -61,10 +69,7 @@ class Readings:
             digest.update("\n".join(f"{length} {value}" for length, value in zip(runs["len"], runs["value"], strict=True)).encode())
         for name in ("time", "usage_kwh", *FACTORS, "quality"):
             for part in self.frame.get_column(name).to_physical().to_frame().iter_slices(PIECE_ROWS):
-                values = part.to_series()
-                # null has one bit pattern, and so has zero
-                plain = values.fill_null(float("nan")).to_numpy() + 0.0 if values.dtype == pl.Float64 else values.to_numpy()
-                digest.update(np.where(plain == plain, plain, np.nan).tobytes() if values.dtype == pl.Float64 else plain.tobytes())
+                digest.update(_one_form(part.to_series()).tobytes())
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -73,11 +78,12 @@ class Readings:
     def _repr_html_(self) -> str:
         return self.report._repr_html_()
 
-# %% ../nbs/api/04_readings.ipynb #c007
+# %% ../nbs/api/04_readings.ipynb #c008
 def customer_days(readings: Readings) -> pl.DataFrame:
     """A row per customer and counting day from the first to the last: how many slots it has, how many are usable, and is it complete.
 
-    Columns: `city, customer_id, day, slots, rows, usable, lacking_usage, lacking_marginal, usage_kwh, complete`, sorted by the first three.
+    Filled slots are usable. Columns: `city, customer_id, day, slots, rows, usable, lacking_usage, lacking_marginal, usage_kwh, complete`,
+    sorted by the first three.
     """
     usage, marginal = pl.col("usage_kwh"), pl.col(FACTORS[0])
     counts = (
@@ -113,7 +119,7 @@ def _slots_of_days(calendar: Calendar, days: pl.Series) -> pl.DataFrame:
     numbers, slots = np.unique(labels[labels != OUTSIDE], return_counts=True)
     return pl.DataFrame({"day": [day_of_number(number) for number in numbers], "slots": slots}, schema={"day": pl.Date, "slots": pl.Int64})
 
-# %% ../nbs/api/04_readings.ipynb #c009
+# %% ../nbs/api/04_readings.ipynb #c012
 def _account(readings: Readings, days: pl.DataFrame) -> Readings:
     """The readings with facts and findings that depend on whole `days` brought up to date."""
     frame = readings.frame
@@ -122,11 +128,12 @@ def _account(readings: Readings, days: pl.DataFrame) -> Readings:
     first = f"customer {skipped['customer_id'][0]}, {skipped['day'][0]}" if len(skipped) else None
     found = [
         Finding("slot without a row", int((days["slots"] - days["rows"]).sum()), None, "missing"),
-        count_rows(frame, usage & pl.col(FACTORS[0]).is_null(), "marginal factor missing", "its day takes no part"),
+        finding_where(frame, usage & pl.col(FACTORS[0]).is_null(), "marginal factor missing", "its day takes no part"),
         Finding("reading in an incomplete day", rows, kwh, "gives and receives nothing, counts in loads and references", first),
     ]
     if frame[FACTORS[1]].null_count() < len(frame):
-        found.append(count_rows(frame, usage & pl.col(FACTORS[1]).is_null(), "average factor missing", "left out of the average figures"))
+        no_average = usage & pl.col(FACTORS[1]).is_null()
+        found.append(finding_where(frame, no_average, "average factor missing", "left out of the average figures"))
     facts = _frame_facts(frame) | {
         "slot_minutes": readings.calendar.slot_minutes,
         "customer_days": len(days),
@@ -150,7 +157,7 @@ def _frame_facts(frame: pl.DataFrame) -> dict[str, Any]:
         "last_time": last.isoformat(),
     }
 
-
+# %% ../nbs/api/04_readings.ipynb #c015
 def _oddities(readings: Readings, days: pl.DataFrame) -> list[str]:
     """Sentences on figures that look like another unit; hints, never errors."""
     days, marginal, notes = days.filter("complete"), readings.frame[FACTORS[0]], []
@@ -168,7 +175,7 @@ def _oddities(readings: Readings, days: pl.DataFrame) -> list[str]:
         notes.append("There are no average factors: the average figures are left out.")
     return notes
 
-# %% ../nbs/api/04_readings.ipynb #c011
+# %% ../nbs/api/04_readings.ipynb #c019
 def read_readings(
     source: str | Path | pl.DataFrame | pl.LazyFrame,
     *,
@@ -202,7 +209,7 @@ def read_readings(
     days = customer_days(readings)
     return _account(replace(readings, report=report.with_notes(*_oddities(readings, days))), days)
 
-
+# %% ../nbs/api/04_readings.ipynb #c021
 def _span(frame: pl.DataFrame) -> str:
     """`2025-11-17 to 2025-11-23`."""
     return frame.select(pl.format("{} to {}", pl.col("time").min().dt.date(), pl.col("time").max().dt.date())).item() or "no times"
@@ -226,7 +233,7 @@ def _with_factors(
         raise InputError(f"{lacking} Every saving is a difference of marginal factors: give them.")
     return frame, table, report
 
-# %% ../nbs/api/04_readings.ipynb #c017
+# %% ../nbs/api/04_readings.ipynb #c029
 MISSING = ("skip_day", "interpolate", "error")
 LONGEST_GAP_SLOTS = 2
 
@@ -237,7 +244,7 @@ def handle_missing(readings: Readings, missing: Literal["skip_day", "interpolate
     A gap is a slot without usage or marginal factor in the counting days from a customer's first reading to the last.
     `error` raises an `InputError` naming the first of them.
     """
-    if faults := one_of("missing", missing, MISSING):
+    if faults := choice_faults("missing", missing, MISSING):
         raise InputError(*faults)
     if missing == "error":
         _refuse_gaps(readings)
@@ -256,13 +263,13 @@ def _refuse_gaps(readings: Readings, named: int = 3) -> None:
         of_day = pl.Series("time", slots.time[slots.day == day_number(day)]).cast(pl.Datetime("us", "UTC"))
         at = of_day.dt.convert_time_zone(readings.calendar.timezone).to_frame().lazy()
         lacking = at.join(known.filter(pl.col("customer_id") == customer), on="time", how="anti").sort("time").head(named).collect()
-        gaps += [example_of(customer, time) or "" for time in lacking["time"]]
+        gaps += [reading_in_words(customer, time) or "" for time in lacking["time"]]
     total = int((days["slots"] - days["usable"]).sum())
     where = "; ".join(gaps[:named]) + (f"; and {total - named:,} more" if total > named else "")
     fact = f"missing is 'error' and {counted(total, 'slot lacks', 'slots lack')} usage or marginal factor ({where})."
     raise InputError(f"{fact} Mend the data, or set missing to skip_day or interpolate.")
 
-
+# %% ../nbs/api/04_readings.ipynb #c032
 def _between(column: str, group: str, slot_minutes: int) -> pl.Expr:
     """Column with short gaps filled on the straight line between its neighbours, within each `group` (rows sorted by time)."""
     value, time = pl.col(column), pl.col("time")
@@ -273,7 +280,7 @@ def _between(column: str, group: str, slot_minutes: int) -> pl.Expr:
     share = (time - before).dt.total_minutes() / (after - before).dt.total_minutes()
     return pl.when(value.is_null() & short).then(low + (high - low) * share).otherwise(value).alias(column)
 
-
+# %% ../nbs/api/04_readings.ipynb #c036
 def _with_absent_rows(frame: pl.DataFrame, slot_minutes: int) -> pl.DataFrame:
     """The frame with rows of nulls where a customer lacks one or two of them in a row."""
     slot, step = timedelta(minutes=slot_minutes), pl.col("time").shift(-1) - pl.col("time")
@@ -284,25 +291,28 @@ def _with_absent_rows(frame: pl.DataFrame, slot_minutes: int) -> pl.DataFrame:
     return pl.concat([frame, *absent], how="diagonal").sort(KEYS) if len(before) else frame
 
 
-def _fill_gaps(readings: Readings) -> Readings:
-    """Usage filled per customer, factors per city where they are shared, otherwise per customer."""
+def _fill_values(readings: Readings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The frame and the shared factors with short gaps filled; `had_usage_kwh`, … say what the frame had before."""
     minutes = readings.calendar.slot_minutes
     table = readings.factors.with_columns(_between(f, "city", minutes) for f in FACTORS)
     frame = _with_absent_rows(readings.frame, minutes)
-    had = frame.select(pl.col("usage_kwh", *FACTORS).is_not_null().name.prefix("had_"))
-    frame = frame.with_columns(_between("usage_kwh", "customer_id", minutes))
-    frame = from_cities(frame, table)
+    frame = frame.with_columns(pl.col("usage_kwh", *FACTORS).is_not_null().name.prefix("had_"))
+    frame = with_city_factors(frame.with_columns(_between("usage_kwh", "customer_id", minutes)), table)
     own = ~pl.col("city").is_in(table["city"].unique().implode())
     frame = frame.with_columns(pl.when(own).then(_between(f, "customer_id", minutes)).otherwise(f).alias(f) for f in FACTORS)
-    kept = pl.col("quality").is_not_null() | pl.col("usage_kwh").is_not_null()
-    frame = pl.concat([frame, had], how="horizontal").filter(kept)
+    return frame.filter(pl.col("quality").is_not_null() | pl.col("usage_kwh").is_not_null()), table
+
+
+def _fill_gaps(readings: Readings) -> Readings:
+    """The readings with short gaps filled, marked `filled` and accounted for."""
+    frame, table = _fill_values(readings)
     new_usage, new_marginal, new_average = (pl.col(name).is_not_null() & ~pl.col(f"had_{name}") for name in ("usage_kwh", *FACTORS))
     old_usage = pl.col("had_usage_kwh")
     decision = "filled between its neighbours: may receive, not give"
     found = [
-        count_rows(frame, new_usage, "usage filled", decision),
-        count_rows(frame, old_usage & new_marginal, "marginal factor filled", decision),
-        count_rows(frame, old_usage & new_average, "average factor filled", "filled between its neighbours"),
+        finding_where(frame, new_usage, "usage filled", decision),
+        finding_where(frame, old_usage & new_marginal, "marginal factor filled", decision),
+        finding_where(frame, old_usage & new_average, "average factor filled", "filled between its neighbours"),
     ]
     new = new_usage | (old_usage & new_marginal)
     quality = pl.when(new).then(pl.lit("filled", QUALITY)).otherwise("quality")

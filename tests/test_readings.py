@@ -151,6 +151,29 @@ def test_every_decision_is_counted():
     assert readings.report.to_frame().height == 8 and "negative usage" in readings._repr_html_()
 
 
+def test_the_report_prints_as_a_table():
+    frame = pl.concat([with_usage(whole_days("7", days=30), 10, -0.25), whole_days("8", "mumbai", days=30)])
+    assert repr(read(frame).report).splitlines() == [
+        "rows read              2,880",
+        "readings               2,880",
+        "usage                  2,015.500 kWh",
+        "customers              2",
+        "customers by city      delhi 1, mumbai 1",
+        "first time             2025-11-17 00:00:00+05:30",
+        "last time              2025-12-16 23:30:00+05:30",
+        "slot                   30 minutes",
+        "customer days          60",
+        "complete days          59",
+        "days lacking usage     1",
+        "days lacking marginal  0",
+        "found                         rows     kWh  what was done",
+        "negative usage                   1  -0.250  missing; e.g. customer 7, 2025-11-17 05:00, -0.25 kWh",
+        "reading in an incomplete day    47  32.800  gives and receives nothing, counts in loads and references; e.g. customer 7, 2025-11-17",
+    ]
+    page = read(frame)._repr_html_()
+    assert page.count("<table>") == 2 and "<td>2,880</td>" in page and "<td>delhi 1, mumbai 1</td>" in page
+
+
 def test_a_null_beside_a_value_is_no_conflict():
     readings = read(pl.concat([DAY, DAY.slice(5, 1).with_columns(u=pl.lit(None, pl.Float64))]))
     assert found(readings) == {"exact duplicate": (1, 0.0)}
