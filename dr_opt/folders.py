@@ -12,9 +12,11 @@ import shutil
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from .basics import InputError, listed
 
@@ -32,39 +34,32 @@ def run_of(folder: Path) -> dict[str, Any] | None:
 
 
 def refuse_foreign(place: Path, named: str | Path) -> None:
-    """Raises an `InputError` where the place is a file, or a folder of somebody else's."""
+    """Raises an `InputError` where the place is a file, or a folder of somebody else's; `named` is what the user called it."""
     if place.exists() and not place.is_dir():
         raise InputError(f"'{named}' is a file. Give a folder for the results.")
     if place.is_dir() and any(place.iterdir()) and run_of(place) is None:
         held = listed(sorted(path.name for path in place.iterdir()), most=3)
         raise InputError(f"'{named}' is not empty ({held}) and holds no run.json of {MADE_BY}. Choose a new or empty folder.")
 
-# %% ../nbs/api/25_folders.ipynb #c007
+# %% ../nbs/api/25_folders.ipynb #c009
 def carry_over(place: Path, new: Path) -> None:
     """Copies into `new` what others have put into our folder `place`, unless `new` has a file of that name."""
     ours = set((run_of(place) or {}).get("files", []))
     for path in sorted(place.rglob("*")) if place.is_dir() else []:
         target = new / path.relative_to(place)
-        if not path.is_dir() and path.relative_to(place).as_posix() not in ours and not target.exists():
+        copied = path.is_symlink() or not path.is_dir()
+        if copied and path.relative_to(place).as_posix() not in ours and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target, follow_symlinks=False)
 
-# %% ../nbs/api/25_folders.ipynb #c009
+# %% ../nbs/api/25_folders.ipynb #c011
 def beside(place: Path, role: str) -> Path:
     """The hidden folder beside `place` that plays a role in a swap: `new`, `old`, or one being built."""
     return place.parent / f".{place.name}.{MADE_BY}-{role}"
 
 
-def recover(folder: str | Path) -> None:
-    """Makes the folder whole after a swap that was cut off: the new one if it was complete, else the old one."""
-    place = Path(folder).expanduser().resolve()
-    new, old = beside(place, "new"), beside(place, "old")
-    if not place.exists() and (new.exists() or old.exists()):
-        os.replace(new if new.exists() else old, place)
-
-
 def _swap(place: Path, building: Path) -> None:
-    """Puts a complete folder in place of the old one; undone where a step fails."""
+    """Steps 2 to 5: puts a complete folder in place of the old one; undone where a step fails."""
     new, old = beside(place, "new"), beside(place, "old")
     try:
         os.replace(building, new)
@@ -84,28 +79,59 @@ def _swap(place: Path, building: Path) -> None:
 
 
 def _take_place(new: Path, place: Path) -> None:
-    """The last step of a swap, unless a reader who found the place empty was faster."""
+    """Step 4, unless a reader who found the place empty was faster."""
     try:
         os.replace(new, place)
     except FileNotFoundError:
         if not place.exists():
             raise
 
-
+# %% ../nbs/api/25_folders.ipynb #c013
 def _flush(*paths: Path) -> None:
     """These files, and the names in these folders, are on the disk when this returns."""
+    posix = os.name == "posix"
     for path in paths:
-        if path.is_dir() and os.name != "posix":  # elsewhere a folder cannot be opened
+        if path.is_dir() and not posix:  # Windows cannot open a folder, and flushes only what is open for writing
             continue
-        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
 
-# %% ../nbs/api/25_folders.ipynb #c011
-def _clear_away(place: Path) -> None:
-    """Removes what earlier writes that were cut off have left behind."""
+# %% ../nbs/api/25_folders.ipynb #c015
+@contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Nobody else swaps folders within `parent` during the block, where the system has locks for folders."""
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl  # not on Windows
+
+            handle = os.open(parent, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+# %% ../nbs/api/25_folders.ipynb #c017
+def recover(folder: str | Path) -> None:
+    """Makes the folder whole after a swap that was cut off: the new one if it was complete, else the old one."""
+    place = Path(folder).expanduser().resolve()
+    if not place.exists() and place.parent.is_dir():
+        with _alone(place.parent):
+            _recover(place)
+
+
+def _recover(place: Path) -> None:
+    """The same, for those who are alone already."""
+    new, old = beside(place, "new"), beside(place, "old")
+    if not place.exists() and (new.exists() or old.exists()):
+        os.replace(new if new.exists() else old, place)
+
+# %% ../nbs/api/25_folders.ipynb #c019
+def _make_ready(place: Path, named: str | Path) -> None:
+    """Recovers the place, refuses it where it is not ours, and removes what earlier writes that were cut off have left behind."""
+    _recover(place)
+    refuse_foreign(place, named)
     for role in ("new", "old"):
         shutil.rmtree(beside(place, role), ignore_errors=True)
     mine = beside(place, f"building-{socket.gethostname()}-").name
@@ -126,40 +152,64 @@ def _running(process: str) -> bool:
         return True
     return True
 
+# %% ../nbs/api/25_folders.ipynb #c021
+@contextmanager
+def _disk_faults(fact: str, remedy: str) -> Iterator[None]:
+    """Turns what the disk refuses during the block into an `InputError` with the system's own reason."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        text = str(error)
+        if not isinstance(error, OSError) and "IO error: " not in text:
+            raise
+        reason = getattr(error, "strerror", None) or text.split("IO error: ")[-1]
+        raise InputError(f"{fact} ({reason}). {remedy}") from error
 
+# %% ../nbs/api/25_folders.ipynb #c025
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of `folder` at the end of the block, or never.
 
-    Raises `InputError` where the place is taken by something that is not ours, or cannot be written.
+    What others have put into a folder of ours is carried over. Raises `InputError` where the place is taken by something that
+    is not ours, or cannot be written; then, as after any other error in the block, nothing has changed.
     """
     place = Path(folder).expanduser().resolve()
     building = beside(place, f"building-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        recover(place)
-        refuse_foreign(place, folder)
-        _clear_away(place)
-        building.mkdir()
-        yield building
-        _flush(*(path for path in building.rglob("*") if not path.is_symlink()), building)
-        _swap(place, building)
-    except OSError as error:
-        fact = f"Results cannot be written to '{folder}' ({error.strerror or error})."
-        raise InputError(f"{fact} Choose another folder, or make room there.") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with _disk_faults(f"Results cannot be written to '{folder}'", "Choose another folder, or make room there."):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(place.parent):
+                _make_ready(place, folder)
+                building.mkdir()
+            yield building
+            with _alone(place.parent), _staying_inside(place):
+                _make_ready(place, folder)
+                carry_over(place, building)
+                _flush(*(path for path in building.rglob("*") if not path.is_symlink()), building)
+                _swap(place, building)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
-# %% ../nbs/api/25_folders.ipynb #c021
+
+@contextmanager
+def _staying_inside(place: Path) -> Iterator[None]:
+    """Where the process stands in `place`, it stands in the folder of that name after the block, too."""
+    here = None
+    with suppress(OSError):  # the folder we stand in may be gone
+        here = Path.cwd()
+    yield
+    if here and here.is_relative_to(place):
+        os.chdir(here if here.is_dir() else place)
+
+# %% ../nbs/api/25_folders.ipynb #c037
 def write_file(path: str | Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file beside `path`, then puts it in place. Raises `InputError` where it cannot be written."""
     place = Path(path).expanduser()
     building = place.with_name(f".{place.name}.{MADE_BY}-{uuid.uuid4().hex[:8]}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write(building)
-        os.replace(building, place)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be written ({error.strerror or error}). Choose another place, or make room there.") from error
-    finally:
-        building.unlink(missing_ok=True)
+    with _disk_faults(f"'{path}' cannot be written", "Choose another place, or make room there."):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write(building)
+            os.replace(building, place)
+        finally:
+            building.unlink(missing_ok=True)

@@ -383,13 +383,63 @@ def test_the_summary_shows_itself_and_is_plain() -> None:
     summary = good_plan().summary
     assert json.loads(json.dumps(summary.to_dict(), allow_nan=False)) == summary.to_dict()
     assert summary["cities"]["delhi"]["moves"] == 3
-    assert "kwh_moved" in repr(summary) and "perfect foresight" in repr(summary)
+    assert "kwh_moved" in repr(summary) and "perfect foresight" in " ".join(repr(summary).split())
     assert "<td>kwh_moved</td>" in summary._repr_html_() and "<td>kwh_moved</td>" in good_plan()._repr_html_()
     assert "A note." in summary["data_report"]["notes"]
     values = summary.to_dict()
     values["total"]["moves"] = 0
     assert summary["total"]["moves"] == 5
     assert ("min_saving_g_per_kwh" in summary, "min_saving_g_per_kwh" in good_plan(50.0).summary) == (False, True)
+
+
+def test_the_summary_is_short_and_says_what_the_plan_is() -> None:
+    summary = good_plan(50.0).summary
+    lines = repr(summary).splitlines()
+    assert lines[:2] == ["plan:      dr_opt, greedy (own)", "status:    Feasible."]
+    assert lines[3] == "λ:         50 g/kWh, the least that a moved kWh saves"
+    assert [line.split(":")[0] for line in lines[:6]] == ["plan", "status", "objective", "λ", "bound", ""]
+    assert lines[4].endswith(f", a gap of {100 * summary['gap']:.4f} %")
+    assert len(lines) < 24 and max(map(len, lines)) <= 100
+    rows = {line.split()[0]: line.split()[1:] for line in lines[6:-4]}
+    assert rows["figure"] == ["unit", "total", "delhi", "mumbai"]
+    assert rows["kwh_moved"] == ["kWh", "2.80", "1.70", "1.10"] and rows["moves"] == ["5", "3", "2"]
+    assert "splits" not in rows and "splits" in summary.text(every=True)
+    assert len(summary.lines(every=True)) == len(metrics) + 1
+
+
+def test_the_summary_of_one_city_and_of_many() -> None:
+    values = good_plan().summary.to_dict()
+    one = Summary({**values, "cities": {"delhi": values["cities"]["delhi"]}})
+    assert one.lines()[0] == ["figure", "unit", "delhi"]
+    many = Summary({**values, "cities": {f"city {k}": values["total"] for k in range(9)}})
+    assert many.lines()[0] == ["figure", "unit", "total"]
+
+
+def test_a_summary_without_bound_or_with_a_figure_of_ones_own() -> None:
+    values = good_plan().summary.to_dict()
+    values |= {"bound": None, "bound_g": None, "gap": None, "name": "<b>"}
+    for part in (values["total"], *values["cities"].values()):
+        part["mine"] = None
+    summary = Summary(values)
+    assert summary.head()[-1] == "bound:     none proved"
+    assert summary.lines()[-1] == ["mine", "", "–", "–", "–"]
+    assert "&lt;b&gt;" in summary._repr_html_() and "<td>mine</td>" in summary._repr_html_()
+
+
+def test_the_audit_in_a_few_lines() -> None:
+    plan = good_plan()
+    frame, text = plan.audit(), plan.audit_summary().splitlines()
+    count = len(limits) + 3  # and own energy, availability, and that no energy changes household
+    count -= "intra_customer" in limits
+    assert [line.split()[:2] for line in text[1 : count + 1]] == [["ok", name] for name in frame["limit"][:count]]
+    number = len(frame) - count
+    assert text[-1] == f"{number} of {number} figures and columns agree with what the readings and the shifts come to."
+    assert all(name.split(".")[0] in ("summary", *RESULT_TABLES) for name in frame["limit"][count:])
+    wrong = with_summary(plan, ("total", "moves"), 6).audit_summary(plan.readings).splitlines()
+    assert wrong[-2].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
+    many = plan_of([*GOOD, ("bala", 0, 3, 0.1)], scenario_of({"max_moves_per_day": MaxMovesPerDay(limit=1)})).audit_summary()
+    (line,) = [line for line in many.splitlines() if line.startswith("FAIL")]
+    assert line.split()[1:5] == ["max_moves_per_day", "5", "-1", "moves"] and "customer_id bala" in line
 
 
 def test_usage_after_shifting_is_there_whether_asked_for_or_not(tmp_path: Path) -> None:
