@@ -858,7 +858,7 @@ def test_summary_on_stdout_and_messages_on_stderr(here: Path) -> None:
     assert ran.out.splitlines()[0] == "greedy (numba): The plan keeps every limit; this family proves no bound."
     assert re.search(r"^kwh_moved +kWh +[\d.]+ +[\d.]+ +[\d.]+$", ran.out, re.MULTILINE)
     assert "perfect foresight" in ran.out and "rows read" not in ran.out and "results in" not in ran.out
-    assert "rows read: 864" in ran.err and "Traceback" not in ran.err
+    assert re.search(r"^rows read +864$", ran.err, re.MULTILINE) and "Traceback" not in ran.err
     shifts = pl.read_parquet(here / "new" / "shifts.parquet")
     assert ran.err.splitlines()[-1] == f"results in new: {len(shifts):,} shifts; every limit and figure audited."
     assert sorted(path.name for path in (here / "new").iterdir()) == sorted(
@@ -1003,7 +1003,7 @@ def test_synth_writes_what_run_reads(here: Path) -> None:
     assert pl.read_parquet("one.parquet").equals(dr_opt.synthesise("mumbai", 5, 2, "2025-06-02", 4))
     (here / "scenario.yaml").write_text("readings: one.parquet\nsolver: {family: greedy}\n")
     ran = command("run", "scenario.yaml", "--no-figures", "--out", "new")
-    assert ran.code == 0 and "customers by city: {'mumbai': 5}" in ran.err
+    assert ran.code == 0 and re.search(r"^customers by city +mumbai 5$", ran.err, re.MULTILINE)
     assert len(pl.read_parquet("new/customer_days.parquet")) == 10
 
 
@@ -1015,10 +1015,10 @@ def test_check_says_what_is_missing_and_what_can_bind(here: Path) -> None:
     ran = command("check", "scenario.yaml")
     report, binding = ran.out.split("Where each limit could bind:\n")
     assert ran.code == 0 and contents(here) == before
-    lines = report.splitlines()
+    lines = [re.sub(" {2,}", ": ", line) for line in report.splitlines()]
     assert {"rows read: 862", "readings: 862", "customers: 6", "customer days: 18", "complete days: 16"} <= set(lines)
-    assert "slot without a row: 2 rows; missing" in lines
-    assert "negative usage: 2 rows; -0.500 kWh; missing; e.g. customer delhi-0000003, 2025-11-05 05:00, -0.25 kWh" in lines
+    assert "slot without a row: 2: missing" in lines
+    assert "negative usage: 2: -0.500: missing; e.g. customer delhi-0000003, 2025-11-05 05:00, -0.25 kWh" in lines
     skipped = (
         frame()
         .filter(
@@ -1027,7 +1027,7 @@ def test_check_says_what_is_missing_and_what_can_bind(here: Path) -> None:
         )
         .filter(~lost & ~odd)
     )
-    assert f"reading in an incomplete day: 92 rows; {skipped['value'].sum():.3f} kWh;" in report
+    assert f"reading in an incomplete day: 92: {skipped['value'].sum():.3f}: gives" in "\n".join(lines)
     assert "note: Peak hours of mumbai: mon 8, 9, 10, 11, 20, 21;" in report and "floors (100%) rest on fewer than 5 readings" in report
     can = dict(re.findall(r"^  (\w+): ([\d,]+ of [\d,]+)$", binding, re.MULTILINE))
     assert list(can)[:3] == ["max_moves_per_day", "max_moves_per_week", "max_shift_window"] and {
