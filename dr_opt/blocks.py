@@ -29,7 +29,7 @@ class City:
     usage_kwh: np.ndarray  # (C, T), NaN where missing
     good: np.ndarray  # (C, T) bool, False where missing or filled
     marginal: np.ndarray  # (1 or C, T) g/kWh, NaN where unknown
-    average: np.ndarray  # (1 or C, T) g/kWh, NaN where unknown
+    average: np.ndarray  # (1 or C, T) g/kWh, NaN where unknown; as many rows as `marginal`
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # what limits work out once per city
 
     @property
@@ -67,7 +67,7 @@ class City:
             self.memo[key] = work_out()
         return self.memo[key]
 
-
+# %% ../nbs/api/07_blocks.ipynb #c007
 def city_arrays(readings: Readings) -> list[City]:
     """The cities of `readings`, in order of name, on one common time line of whole days."""
     frame, calendar = readings.frame, readings.calendar
@@ -82,36 +82,39 @@ def _one_city(name: str, part: pl.DataFrame, slots: Slots) -> City:
     ids = part["customer_id"]
     row = ids.rle_id().to_numpy()
     column = (part["time"].dt.epoch("s").to_numpy() // 60 - slots.minute[0]) // slots.slot_minutes
-    size = (int(row[-1]) + 1, len(slots))
-
-    def scatter(values: np.ndarray, fill: float | bool) -> np.ndarray:
-        matrix = np.full(size, fill)
-        matrix[row, column] = values
-        return matrix
-
-    def factors(name: str) -> np.ndarray:
-        known = pl.DataFrame({"column": column, "factor": part[name]}).drop_nulls()
-        by_slot = known.group_by("column").agg(low=pl.col("factor").min(), high=pl.col("factor").max())
-        if bool((by_slot["low"] == by_slot["high"]).all()):
-            line = np.full((1, len(slots)), np.nan)
-            line[0, by_slot["column"].to_numpy()] = by_slot["low"].to_numpy()
-            return line
-        return scatter(part[name].to_numpy(), np.nan)
-
-    marginal, average = factors("marginal_g_per_kwh"), factors("average_g_per_kwh")
+    shape = (int(row[-1]) + 1, len(slots))
+    marginal, average = (_factors(part[f"{kind}_g_per_kwh"], row, column, shape) for kind in ("marginal", "average"))
     if len(marginal) != len(average):  # one of them differs by customer: then both are kept by customer
-        marginal, average = (np.broadcast_to(matrix, size) for matrix in (marginal, average))
+        marginal, average = (np.broadcast_to(matrix, shape) for matrix in (marginal, average))
     return City(
         name=name,
         customers=np.array(ids.unique(maintain_order=True).to_list(), dtype=object),
         slots=slots,
-        usage_kwh=scatter(part["usage_kwh"].to_numpy(), np.nan),
-        good=scatter(part["quality"].to_numpy() == "good", False),
+        usage_kwh=_scattered(part["usage_kwh"].to_numpy(), row, column, shape, np.nan),
+        good=_scattered(part["quality"].to_numpy() == "good", row, column, shape, False),
         marginal=marginal,
         average=average,
     )
 
-# %% ../nbs/api/07_blocks.ipynb #c009
+
+def _scattered(values: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int], fill: float | bool) -> np.ndarray:
+    """A matrix with `values` at (row, column) and `fill` elsewhere."""
+    matrix = np.full(shape, fill)
+    matrix[row, column] = values
+    return matrix
+
+
+def _factors(given: pl.Series, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """One line of factors (1, T) where no slot has two different ones, else a line per customer (C, T); NaN where unknown."""
+    known = pl.DataFrame({"column": column, "factor": given}).drop_nulls()
+    by_slot = known.group_by("column").agg(low=pl.col("factor").min(), high=pl.col("factor").max())
+    if not bool((by_slot["low"] == by_slot["high"]).all()):
+        return _scattered(given.to_numpy(), row, column, shape, np.nan)
+    line = np.full((1, shape[1]), np.nan)
+    line[0, by_slot["column"].to_numpy()] = by_slot["low"].to_numpy()
+    return line
+
+# %% ../nbs/api/07_blocks.ipynb #c014
 @dataclass(frozen=True)
 class Block:
     """One block: C customers (of one or several cities) × T slots. Shapes as noted; kWh and g/kWh."""
@@ -119,13 +122,13 @@ class Block:
     cities: tuple[City, ...]
     take: np.ndarray  # (T,) where the block's slots stand in the cities' time line
     slots: Slots  # (T,)
-    city: np.ndarray  # (C,) which of `cities` the customer belongs to
+    city: np.ndarray  # (C,) which of `cities` the customer belongs to, ascending
     row: np.ndarray  # (C,) the customer's row in that city's arrays
     usage_kwh: np.ndarray  # (C, T), 0 where missing
     give: np.ndarray  # (C, T) bool
     receive: np.ndarray  # (C, T) bool
     factor_row: np.ndarray  # (C,) the customer's row in `marginal` and `average`
-    marginal: np.ndarray  # (F, T)
+    marginal: np.ndarray  # (F, T), a row for each city that shares its factors, else for each customer
     average: np.ndarray  # (F, T)
 
     @property
@@ -152,55 +155,63 @@ class Block:
         parts = [pick(city)[np.ix_(self.row[self.city == g], self.take)] for g, city in enumerate(self.cities)]
         return np.concatenate(parts)
 
-
+# %% ../nbs/api/07_blocks.ipynb #c016
 def make_block(cities: Sequence[City], take: np.ndarray, may: Sequence[np.ndarray]) -> Block | None:
     """The block of these cities and slots; `may[g]` (customers, slots) bool says who may give and receive; None if nobody."""
     used = np.logical_or.reduce([allowed[:, take].any(axis=0) for allowed in may])
     day = cities[0].slots.day[take]
     take = take[np.isin(day, np.unique(day[used]))]  # days on which nobody may do anything are left out, as whole days
-    slots = cities[0].slots.take(take)
     rows = [np.flatnonzero(allowed[:, take].any(axis=1)) for allowed in may]
-    city = np.repeat(np.arange(len(cities)), [len(r) for r in rows])
-    if not len(city):
+    if not any(len(r) for r in rows):
         return None
-    shared = all(c.factors_shared for c in cities)
-    if shared:
-        factor_row, lines = city, [(c.marginal[:, take], c.average[:, take]) for c in cities]
-    else:
-        factor_row = np.arange(len(city))
-        own = [np.zeros_like(r) if c.factors_shared else r for c, r in zip(cities, rows)]
-        lines = [(c.marginal[r][:, take], c.average[r][:, take]) for c, r in zip(cities, own)]
+    factor_row, marginal, average = _factors_of_block(cities, take, rows)
     allowed = np.concatenate([m[np.ix_(r, take)] for m, r in zip(may, rows, strict=True)])
-    usage = np.concatenate([np.nan_to_num(c.usage_kwh[np.ix_(r, take)]) for c, r in zip(cities, rows, strict=True)])
     return Block(
         cities=tuple(cities),
         take=take,
-        slots=slots,
-        city=city,
+        slots=cities[0].slots.take(take),
+        city=np.repeat(np.arange(len(cities)), [len(r) for r in rows]),
         row=np.concatenate(rows),
-        usage_kwh=usage,
+        usage_kwh=np.concatenate([np.nan_to_num(c.usage_kwh[np.ix_(r, take)]) for c, r in zip(cities, rows, strict=True)]),
         give=allowed,
         receive=allowed.copy(),
         factor_row=factor_row,
-        marginal=np.concatenate([m for m, _ in lines]),
-        average=np.concatenate([a for _, a in lines]),
+        marginal=marginal,
+        average=average,
     )
 
 
+def _factors_of_block(cities: Sequence[City], take: np.ndarray, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The line of factors of each customer (C,), and the marginal and average lines (F, T): one of each city that shares them."""
+    factor_row: list[np.ndarray] = []
+    marginal: list[np.ndarray] = []
+    average: list[np.ndarray] = []
+    first = 0
+    for city, r in zip(cities, rows, strict=True):
+        lines = np.zeros(1, np.int64) if city.factors_shared else r
+        factor_row.append(first + (np.zeros(len(r), np.int64) if city.factors_shared else np.arange(len(r))))
+        marginal.append(city.marginal[np.ix_(lines, take)])
+        average.append(city.average[np.ix_(lines, take)])
+        first += len(lines)
+    return np.concatenate(factor_row), np.concatenate(marginal), np.concatenate(average)
+
+# %% ../nbs/api/07_blocks.ipynb #c018
 def linked_days(slots: Slots, periods: Iterable[str]) -> list[np.ndarray]:
-    """Positions of the slots of each set of days that share one of the periods (`day` … `year`, `data`, `run`), directly or through others."""
+    """Positions of the slots of each set of days that share one of the periods (`day` … `year`, `data`, `run`), directly or through others.
+
+    The sets come in order of time; slots outside every counting day are in none of them.
+    """
     inside = np.flatnonzero(slots.day != OUTSIDE)
     part, days = dense_labels(slots.day[inside])
     group = np.arange(len(days))
-    labels = [slots.period(name)[inside] for name in set(periods)]
+    labels = [dense_labels(slots.period(name)[inside])[0] for name in sorted(set(periods))]
     changed = True
     while changed:  # spread the smallest number through every shared period until nothing changes
         before = group.copy()
         for label in labels:
-            number, _ = dense_labels(label)
-            lowest = np.full(number.max() + 1, len(days))
-            np.minimum.at(lowest, number, group[part])
-            np.minimum.at(group, part, lowest[number])
+            lowest = np.full(label.max(initial=-1) + 1, len(days))
+            np.minimum.at(lowest, label, group[part])
+            np.minimum.at(group, part, lowest[label])
         changed = bool((group != before).any())
     return [inside[group[part] == k] for k in np.unique(group)]
 

@@ -43,7 +43,7 @@ class MinimumSaving(Limit):
         """Every shift saves enough."""
         return check_shifts(self, tables)
 
-
+# %% ../nbs/api/13_models.ipynb #c007
 def priced(problem: Problem, min_saving_g_per_kwh: float | None) -> Problem:
     """The problem whose arcs are worth s − λ, those below λ left out; None keeps all arcs at their saving."""
     if min_saving_g_per_kwh is None:
@@ -51,7 +51,7 @@ def priced(problem: Problem, min_saving_g_per_kwh: float | None) -> Problem:
     arcs = problem.arcs.keep(problem.arcs.saving >= min_saving_g_per_kwh - LAMBDA_TOLERANCE)
     return with_arcs(problem, replace(arcs, value=arcs.saving - min_saving_g_per_kwh))
 
-
+# %% ../nbs/api/13_models.ipynb #c009
 def mean_best_saving(problems: Iterable[Problem]) -> float:
     """The mean, over all movable kWh, of the best saving within reach, g/kWh; 0 where nothing can move."""
     kwh = grams = 0.0
@@ -62,7 +62,7 @@ def mean_best_saving(problems: Iterable[Problem]) -> float:
         grams += float((weight * np.where(weight > 0, best, 0.0)).sum())
     return grams / kwh if kwh else 0.0
 
-# %% ../nbs/api/13_models.ipynb #c009
+# %% ../nbs/api/13_models.ipynb #c015
 class TotalShiftCap(Limit):
     """All cities and days together move at most so many kWh [max_total_shift_kWh]."""
 
@@ -84,7 +84,7 @@ class TotalShiftCap(Limit):
         """All kWh moved against the total."""
         return check_at_most(self.key, tables.shifts.select(pl.col("kwh").sum()), "kwh", self.kwh)
 
-# %% ../nbs/api/13_models.ipynb #c011
+# %% ../nbs/api/13_models.ipynb #c019
 class HighUsageCustomers(Limit):
     """Only customers at or above a percentile of kWh per complete day, by city and day or week, are asked."""
 
@@ -127,7 +127,7 @@ class HighUsageCustomers(Limit):
         )
         return check_at_most(self.key, ranked, "threshold", "kwh")
 
-# %% ../nbs/api/13_models.ipynb #c015
+# %% ../nbs/api/13_models.ipynb #c025
 class Model(Parameters):
     """Base of the models: which limits a model adds, and whether it has a λ."""
 
@@ -144,7 +144,7 @@ class Model(Parameters):
         """The energy below which λ is lowered, kWh."""
         return None
 
-
+# %% ../nbs/api/13_models.ipynb #c027
 class ImpactPrioritised(Model):
     """Saves the most grams within the limits."""
 
@@ -174,7 +174,7 @@ class ConveniencePrioritised(Model):
         """`min_total_shift_kwh`."""
         return self.min_total_shift_kwh
 
-
+# %% ../nbs/api/13_models.ipynb #c029
 class HighUsageFocus(Model):
     """Asks only the largest users; what is best among them is its `objective`."""
 

@@ -27,7 +27,7 @@ def worker_count(asked: int | None, items: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(asked or cores, items))
 
-
+# %% ../nbs/api/14_parallel.ipynb #c007
 @contextmanager
 def _pool(method: str, workers: int) -> Iterator[Executor]:
     """A pool that drops waiting work at once when something goes wrong."""

@@ -20,11 +20,11 @@ TIE_G_PER_KWH_SLOT = 1e-9  # times the destination's number: earlier is better a
 
 
 def tied_value(problem: Problem) -> np.ndarray:
-    """(A,): the value of each arc less the charges that break ties, g/kWh."""
+    """(A,) g/kWh: the value of each arc, less what breaks ties."""
     arcs = problem.arcs
     return arcs.value - TIE_G_PER_KWH_MINUTE * np.abs(arcs.minutes) - TIE_G_PER_KWH_SLOT * arcs.destination
 
-
+# %% ../nbs/api/09_sparse.ipynb #c007
 @dataclass(frozen=True)
 class SparseProblem:
     """max objective·x, lower ≤ x ≤ upper, row_lower ≤ matrix·x ≤ row_upper, integer where marked.
@@ -46,7 +46,7 @@ class SparseProblem:
     arc: np.ndarray  # of each flow column (arc form)
     binary_column: np.ndarray  # the binary of each candidate (or, counting pairs, of each flow column), -1 for none
 
-
+# %% ../nbs/api/09_sparse.ipynb #c009
 class _Rows:
     """Collects rows of a sparse matrix."""
 
@@ -70,7 +70,7 @@ class _Rows:
         row, column, coefficient = (np.concatenate([t[k] for t in self.triplets]) for k in range(3))
         return row, column, coefficient
 
-# %% ../nbs/api/09_sparse.ipynb #c007
+# %% ../nbs/api/09_sparse.ipynb #c011
 def _grouped(customer: np.ndarray, slot: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Entries of a limit per customer and group: the items in one, the row of each, and the (customer × groups) key of each row."""
     member = np.flatnonzero(group[slot] != OUTSIDE)
@@ -90,7 +90,7 @@ def binding_counts(problem: Problem, customer: np.ndarray, slot: np.ndarray) -> 
             binding.append((member[keep], np.cumsum(crowded)[row[keep]] - 1, count.limit))
     return binding
 
-
+# %% ../nbs/api/09_sparse.ipynb #c013
 @dataclass(frozen=True)
 class _Layout:
     """Where everything stands. Candidates are (customer, slot); items are what a binary belongs to."""
@@ -135,7 +135,7 @@ def lay_out(problem: Problem, aggregated: bool) -> _Layout:
     size = flows + int(needs.sum()) + (len(problem.arcs) if aggregated else 0)
     return _Layout(aggregated, customer, slot, candidate, arc, item, binary, counts, flows, size)
 
-
+# %% ../nbs/api/09_sparse.ipynb #c015
 def sparse_form(problem: Problem, aggregated: bool | None = None) -> SparseProblem:
     """The rows and columns of a problem: aggregated where moves are counted by slot, unless asked otherwise.
 
@@ -175,7 +175,7 @@ def sparse_form(problem: Problem, aggregated: bool | None = None) -> SparseProbl
         binary_column=layout.binary,
     )
 
-# %% ../nbs/api/09_sparse.ipynb #c009
+# %% ../nbs/api/09_sparse.ipynb #c017
 def _route_limits(rows: _Rows, problem: Problem, layout: _Layout) -> np.ndarray:
     """Adds Σ outflow − Σ routed = 0 for each profile and origin; gives the upper bounds of the routes (0 where nobody gives)."""
     slots = len(problem.block.slots)
@@ -204,7 +204,7 @@ def _slot_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarr
         binary = (np.arange(len(held)), layout.binary[held], -sign * limit[layout.item[held]])
         rows.add(np.zeros(len(held)), (place[item_of_flow[column]], column, sign), binary)
 
-
+# %% ../nbs/api/09_sparse.ipynb #c019
 def _sum_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarray) -> None:
     """Adds the sums per customer that can overflow."""
     for total in problem.sums:
@@ -216,7 +216,7 @@ def _sum_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarra
         column = np.flatnonzero(position[layout.out_candidate] >= 0)
         rows.add(bound[tight], (position[layout.out_candidate[column]], column, 1.0))
 
-
+# %% ../nbs/api/09_sparse.ipynb #c021
 def _city_rows(rows: _Rows, problem: Problem, layout: _Layout) -> None:
     """Adds the city sums: outflow by the slot it leaves, inflow by the slot it reaches."""
     block = problem.block
@@ -248,7 +248,7 @@ def _city_entries(
 
 def _city_of_profile(problem: Problem) -> np.ndarray:
     """The city each profile belongs to."""
-    owner = np.zeros(int(problem.profile_of.max(initial=-1)) + 1, np.int64)
+    owner = np.zeros(problem.profiles, np.int64)
     customer, slot = np.nonzero(problem.profile_of >= 0)
     owner[problem.profile_of[customer, slot]] = problem.block.city[customer]
     return owner
