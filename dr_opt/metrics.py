@@ -177,7 +177,7 @@ def _figures(tables: FigureTables) -> dict[str, Figure]:
     """Every registered figure of these tables."""
     return {name: metric(tables) for name, metric in metrics.items()}
 
-# %% ../nbs/api/24_metrics.ipynb #c020
+# %% ../nbs/api/24_metrics.ipynb #c018
 def short(value: float | None, digits: int) -> str:
     """A number with at most so many decimals, without idle zeros; a dash for None."""
     if value is None:
@@ -198,7 +198,7 @@ def aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     width = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(f"{cell:{side}{w}}" for cell, side, w in zip(row, sides, width)).rstrip() for row in rows]
 
-# %% ../nbs/api/24_metrics.ipynb #c024
+# %% ../nbs/api/24_metrics.ipynb #c022
 @register_metric("usage_kwh", "kWh", "usage of all readings")
 def usage_kwh(tables: FigureTables) -> Figure:
     """Usage of all readings given, moved or not."""
@@ -228,7 +228,7 @@ def backward_kwh(tables: FigureTables) -> Figure:
     """Energy moved to an earlier time."""
     return float(tables.shifts.filter(pl.col("direction") == "backward")["kwh"].sum())
 
-# %% ../nbs/api/24_metrics.ipynb #c028
+# %% ../nbs/api/24_metrics.ipynb #c026
 G_PER_T = 1e6
 
 
@@ -255,7 +255,7 @@ def g_per_kwh_moved(tables: FigureTables) -> Figure:
     """Marginal emissions avoided by a moved kWh, on average."""
     return ratio(tco2_avoided(tables), kwh_moved(tables), G_PER_T)
 
-# %% ../nbs/api/24_metrics.ipynb #c032
+# %% ../nbs/api/24_metrics.ipynb #c030
 @register_metric("average_tco2_change", "tCO2", "change of average emissions, a rise is positive", headline=False)
 def average_tco2_change(tables: FigureTables) -> Figure:
     """Change of average emissions; a rise is positive, None where no average factor is known."""
@@ -288,7 +288,7 @@ def kwh_moved_without_average_factor(tables: FigureTables) -> Figure:
     """Energy moved that the average figures leave out."""
     return float(tables.shifts.filter(pl.col("average_g_delta").is_null())["kwh"].sum())
 
-# %% ../nbs/api/24_metrics.ipynb #c036
+# %% ../nbs/api/24_metrics.ipynb #c034
 @register_metric("moves", "", "requests to households")
 def moves(tables: FigureTables) -> Figure:
     """Number of moves."""

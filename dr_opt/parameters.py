@@ -13,6 +13,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path, PurePath
 from types import UnionType
@@ -25,7 +26,7 @@ from pydantic_core import PydanticKnownError
 
 from .basics import InputError, Parameters, listed, nearest
 
-# %% ../nbs/api/22_parameters.ipynb #c007
+# %% ../nbs/api/22_parameters.ipynb #c009
 TAG = "tag:yaml.org,2002:"
 INT, FLOAT = TAG + "int", TAG + "float"
 WHOLE_NUMBER = re.compile(r"^-?(?:0|[1-9]\d*)$")
@@ -58,7 +59,7 @@ class _Loader(yaml.SafeLoader):
         except ValueError:
             return node.value
 
-
+# %% ../nbs/api/22_parameters.ipynb #c011
 class _Dumper(yaml.SafeDumper):
     """YAML that our loader reads back as it was, and others too."""
 
@@ -71,7 +72,7 @@ class _Dumper(yaml.SafeDumper):
         style = '"' if re.search("[\n\r\x85\u2028\u2029\ufeff]", data) else None
         return self.represent_scalar(TAG + "str", data, style=style)
 
-
+# %% ../nbs/api/22_parameters.ipynb #c013
 _RULES = yaml.SafeLoader.yaml_implicit_resolvers
 _Loader.yaml_implicit_resolvers = {first: [rule for rule in rules if rule[0] not in (INT, FLOAT)] for first, rules in _RULES.items()}
 _Loader.add_constructor(TAG + "timestamp", _Loader.construct_yaml_timestamp)
@@ -81,7 +82,7 @@ _Dumper.add_implicit_resolver(FLOAT, DECIMAL_NUMBER, list("-+.0123456789"))
 _Dumper.add_representer(str, _Dumper.represent_str)
 _Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
 
-
+# %% ../nbs/api/22_parameters.ipynb #c015
 def plain(value: Any) -> Any:
     """Parameter classes, mappings, sequences and paths as plain types, ready for `yaml_text`."""
     if isinstance(value, BaseModel):
@@ -116,7 +117,7 @@ def read_json(text: str) -> tuple[Any, list[str]]:
 
     return json.loads(text, object_pairs_hook=keep), twice
 
-
+# %% ../nbs/api/22_parameters.ipynb #c016
 def yaml_text(value: Any, flow: bool | None = None) -> str:
     """Plain values as YAML; the innermost groups in braces, or with `flow` everything on one line."""
     width = 10**9 if flow else 140
@@ -130,22 +131,24 @@ def shown(value: Any, unit: str | None = None) -> str:
     text = text if len(text) <= 60 else text[:59] + "…"
     return f"{text} {unit}" if unit and isinstance(value, int | float) and not isinstance(value, bool) else text
 
-# %% ../nbs/api/22_parameters.ipynb #c012
+# %% ../nbs/api/22_parameters.ipynb #c024
 def text_of(path: Path) -> str:
-    """The text of a file. Raises `InputError`."""
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder. Name the file in it.")
+    """The text of a file in UTF-8. Raises `InputError`."""
     try:
+        if path.is_dir():
+            raise InputError(f"'{path}' is a folder. Name the file in it.")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        near = nearest(path.name, (file.name for file in path.parent.iterdir())) if path.parent.is_dir() else None
+        near = None
+        with suppress(OSError):  # the folder may not be there, or not be readable
+            near = nearest(path.name, (file.name for file in path.parent.iterdir()))
         raise InputError(f"'{path}' does not exist. " + (f"Did you mean '{near}'?" if near else "Check the path.")) from None
     except UnicodeDecodeError as error:
         raise InputError(f"'{path}' is not text in UTF-8 (byte {error.start}). Give a YAML or JSON file, saved as UTF-8.") from None
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}). Check the path and its permissions.") from None
 
-
+# %% ../nbs/api/22_parameters.ipynb #c026
 def mapping_of(text: str, source: str = "the text", as_json: bool = False) -> tuple[dict[str, Any], list[str]]:
     """The keys and values of a YAML or JSON text, and a fault for every key that stands twice. Raises `InputError`."""
     try:
@@ -165,7 +168,7 @@ def mapping_of(text: str, source: str = "the text", as_json: bool = False) -> tu
         raise InputError(f"'{source}' holds {shown(content)}, not keys with values. Write 'key: value'.")
     return content, twice
 
-# %% ../nbs/api/22_parameters.ipynb #c015
+# %% ../nbs/api/22_parameters.ipynb #c031
 def put(content: dict[str, Any], path: str, value: Any) -> list[str]:
     """Sets `value` at the dotted `path` of `content`; a fault, in a list, where that cannot be."""
     *above, last = path.split(".")
@@ -199,7 +202,7 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[di
             faults += twice + put(changed, ".".join(keys), value)
     return changed, faults
 
-# %% ../nbs/api/22_parameters.ipynb #c018
+# %% ../nbs/api/22_parameters.ipynb #c035
 def _read_added(given: tuple[type[Parameters] | None, Any]) -> Parameters | None:
     """The value of an added key, from (its class, value); an unknown key has no class and is refused."""
     part, value = given
@@ -226,7 +229,7 @@ class Extendable(Parameters):
             return given
         return {key: value if key in cls.model_fields else (cls.added().get(key), value) for key, value in given.items()}
 
-# %% ../nbs/api/22_parameters.ipynb #c021
+# %% ../nbs/api/22_parameters.ipynb #c039
 KeyPath = tuple[str | int, ...]
 
 
@@ -262,7 +265,7 @@ def known_paths(part: type[Parameters], above: str = "") -> dict[str, str]:
             found = known_paths(inner, f"{above}{name}.") | found
     return found
 
-
+# %% ../nbs/api/22_parameters.ipynb #c041
 def _class_meant(annotation: Any, given: Any) -> type[Parameters] | None:
     """Which of a field's classes `given` is meant for: the one it names, else the first."""
     parts = classes_in(annotation)
@@ -297,7 +300,7 @@ def _place(root: type[Parameters], path: KeyPath, content: Any) -> tuple[Any, Fi
         content = content[key] if _holds(content, key) else None
     return annotation, field, part, content
 
-
+# %% ../nbs/api/22_parameters.ipynb #c043
 def unit_of(field: FieldInfo | None) -> str | None:
     """The unit of a field; None also for plain numbers, whose unit is `1`."""
     extra = field.json_schema_extra if field else None
@@ -314,7 +317,7 @@ def range_of(field: FieldInfo | None) -> str:
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     return " and ".join(f"{words[name]} {value:g}" for name, value in bound.items())
 
-# %% ../nbs/api/22_parameters.ipynb #c023
+# %% ../nbs/api/22_parameters.ipynb #c045
 def either(names: Sequence[object]) -> str:
     """`a, b or c`."""
     every = [str(name) for name in names]
@@ -351,7 +354,7 @@ def remedy(annotation: Any, field: FieldInfo | None) -> str:
         return f"Give {len(get_args(only))} values, such as {shown(plain(field.default))}."
     return f"What is meant: {field.description}" if field and field.description else "Give a plain value."
 
-# %% ../nbs/api/22_parameters.ipynb #c026
+# %% ../nbs/api/22_parameters.ipynb #c049
 MANY_KEYS = 8
 
 
@@ -378,7 +381,7 @@ def unknown_key(root: type[Parameters], path: KeyPath, part: type[Parameters], e
     far = nearest(name, last_keys) if len(here) > MANY_KEYS else None  # a short list is better help than a distant guess
     return f"{where} is not a known key. " + (f"Did you mean {last_keys[far]}?" if far else f"Known here: {listed(here, most=25)}.")
 
-
+# %% ../nbs/api/22_parameters.ipynb #c051
 def faults_of(error: ValidationError, root: type[Parameters], content: Any, earlier: Mapping[str, str] | None = None) -> list[str]:
     """Sentences for all faults of `content`, which class `root` refused."""
     found: dict[KeyPath, str] = {}
@@ -398,7 +401,7 @@ def _path_in_file(location: KeyPath, kind: str, content: Any) -> KeyPath:
             path.append(key)
     return (*path, "name") if kind.startswith("union_tag") else tuple(path)
 
-
+# %% ../nbs/api/22_parameters.ipynb #c053
 def _sentence(root: type[Parameters], kind: str, message: str, path: KeyPath, content: Any, earlier: Mapping[str, str]) -> str:
     """One fault as fact, value, remedy."""
     annotation, field, part, value = _place(root, path, content)
@@ -415,7 +418,7 @@ def _sentence(root: type[Parameters], kind: str, message: str, path: KeyPath, co
     fact = "is missing" if kind == "missing" else f"is {shown(value, unit_of(field))}"
     return f"{name} {fact}. {remedy(annotation, field)}"
 
-
+# %% ../nbs/api/22_parameters.ipynb #c055
 def switches_for_numbers(part: type[Parameters], content: Mapping[str, Any], above: KeyPath = ()) -> Iterator[str]:
     """A fault for every number that is given as true or false (`yes`, `on`), which Python would take for 1 or 0."""
     fields = fields_of(part)
@@ -427,7 +430,7 @@ def switches_for_numbers(part: type[Parameters], content: Mapping[str, Any], abo
         if inner and isinstance(value, Mapping):
             yield from switches_for_numbers(inner, value, (*above, key))
 
-# %% ../nbs/api/22_parameters.ipynb #c029
+# %% ../nbs/api/22_parameters.ipynb #c059
 def commented_yaml(part: Parameters, pad: str = "") -> Iterator[str]:
     """Lines of YAML with the fields of `part`, each with its meaning, unit and range as a comment."""
     for name, field in fields_of(type(part)).items():

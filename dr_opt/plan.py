@@ -105,12 +105,11 @@ class Summary(Mapping[str, Any]):
         """What the plan is: how it was found and how that ended, what it reaches, and what no plan can exceed."""
         unit, value = "" if self["achieved_g"] is None else " g", self.get("min_saving_g_per_kwh")
         achieved, bound = (short(self[key], 0 if abs(self[key] or 0) >= 1000 else 3) for key in ("achieved", "bound"))
-        lines = {"plan": f"{self.get('name', 'a plan')}, {self['family']} ({self['backend']})", "status": self["status"]}
-        lines |= {"objective": f"{self['objective']}, {achieved}{unit}"}
+        lines = {"objective": f"{self['objective']}, {achieved}{unit}"}
         lines |= {} if value is None else {"λ": f"{short(value, 2)} g/kWh, the least that a moved kWh saves"}
-        share = f"{short(100 * self['gap'], 4)} %" if self["bound"] is not None else ""
-        lines |= {"bound": f"{bound}{unit}, a gap of {share}" if share else "none proved"}
-        return [f"{label + ':':<11}{text}" for label, text in lines.items()]
+        lines |= {"bound": "none proved" if self["bound"] is None else f"{bound}{unit}, a gap of {short(100 * self['gap'], 4)} %"}
+        found = f"{self['family']} ({self['backend']}): {self['status']}"
+        return [found, *(f"{label:<11}{text}" for label, text in lines.items())]
 
     def lines(self, every: bool = False) -> list[list[str]]:
         """The table that is shown: a heading, and a row for each headline figure, or for every one, with its unit."""
@@ -129,7 +128,8 @@ class Summary(Mapping[str, Any]):
         """What is left to say below a table of so many figures."""
         left = len(self["total"]) - shown
         more = [f"{left} more figures: in summary.json, or by summary.text(every=True)."] if left else []
-        return [*more, *textwrap.wrap(self["foresight"], 100)]
+        sentences = self["foresight"].replace(". ", ".\n").splitlines()
+        return [*more, *(line for sentence in sentences for line in textwrap.wrap(sentence, 80))]
 
     def __repr__(self) -> str:
         return self.text()
