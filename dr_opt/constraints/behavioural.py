@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DAYS', 'MOST_PEAK_HOURS', 'TIE_DECIMALS', 'STUDY_PEAK_HOURS', 'MaxMovesPerDay', 'MaxMovesPerWeek', 'MaxShiftWindow',
-           'busiest_hours', 'PeakHourComfort', 'MaxCustomerShift', 'MinMoveSize']
+           'busiest_hours', 'plain_busiest_hours', 'PeakHourComfort', 'MaxCustomerShift', 'MinMoveSize']
 
 # %% ../../nbs/api/10_behavioural.ipynb #c002
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class MaxMovesPerDay(Limit):
         moves = tables.moves.group_by("city", "customer_id", "day").len("moves")
         return check_at_most(self.key, moves, "moves", self.limit, unit="moves")
 
-# %% ../../nbs/api/10_behavioural.ipynb #c012
+# %% ../../nbs/api/10_behavioural.ipynb #c013
 @register_limit("max_moves_per_week")
 class MaxMovesPerWeek(Limit):
     """At most so many moves of a household in a counting week [Y]."""
@@ -71,7 +71,7 @@ class MaxMovesPerWeek(Limit):
         moves = tables.moves.group_by("city", "customer_id", "week").len("moves")
         return check_at_most(self.key, moves, "moves", self.limit, unit="moves")
 
-# %% ../../nbs/api/10_behavioural.ipynb #c015
+# %% ../../nbs/api/10_behavioural.ipynb #c017
 @register_limit("max_shift_window")
 class MaxShiftWindow(Limit):
     """A move goes at most so many hours from where the energy was used [H_hours]."""
@@ -94,7 +94,7 @@ class MaxShiftWindow(Limit):
         """Every shift within the window."""
         return check_shifts(self, tables)
 
-# %% ../../nbs/api/10_behavioural.ipynb #c018
+# %% ../../nbs/api/10_behavioural.ipynb #c021
 DAYS = tuple(name[:3] for name in WEEKDAYS)
 MOST_PEAK_HOURS = 6
 TIE_DECIMALS = 9  # hours whose mean loads (kWh) differ by rounding only are equally busy
@@ -126,7 +126,17 @@ def busiest_hours(city: City) -> dict[str, tuple[int, ...]]:
         found[day] = tuple(sorted(int(h) for h in ranked[:MOST_PEAK_HOURS]))
     return found
 
-# %% ../../nbs/api/10_behavioural.ipynb #c020
+# %% ../../nbs/api/10_behavioural.ipynb #c023
+def plain_busiest_hours(tables: Tables, city: str) -> pl.DataFrame:
+    """The six hours of highest mean load of each weekday: city, weekday (1 is Monday), hour."""
+    clock = local(tables.calendar)
+    mine = tables.readings.filter((pl.col("city") == city) & pl.col("usage_kwh").is_not_null())
+    by_hour = mine.group_by(clock.dt.date().alias("date"), clock.dt.hour().alias("hour")).agg(pl.col("usage_kwh").sum())
+    mean = by_hour.group_by(pl.col("date").dt.weekday().alias("weekday"), "hour").agg(pl.col("usage_kwh").mean().round(TIE_DECIMALS))
+    top = mean.sort(["usage_kwh", "hour"], descending=[True, False]).group_by("weekday", maintain_order=True).head(MOST_PEAK_HOURS)
+    return top.select(pl.lit(city).alias("city"), "weekday", "hour")
+
+# %% ../../nbs/api/10_behavioural.ipynb #c027
 @register_limit("peak_hour_comfort")
 class PeakHourComfort(Limit):
     """At peak hours at most so many percent of the usage is moved away [Z_percent]."""
@@ -228,20 +238,8 @@ class PeakHourComfort(Limit):
                 rows = [(name, number, hour) for number, day in enumerate(DAYS, 1) for hour in week.get(day, ())]
                 parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
             else:
-                parts.append(self._busiest(tables, name).cast(schema))  # type: ignore[arg-type]
+                parts.append(plain_busiest_hours(tables, name).cast(schema))  # type: ignore[arg-type]
         return pl.concat(parts)
-
-    @staticmethod
-    def _busiest(tables: Tables, city: str) -> pl.DataFrame:
-        """The six hours of highest mean load of each weekday, from the readings."""
-        clock = local(tables.calendar)
-        mine = tables.readings.filter((pl.col("city") == city) & pl.col("usage_kwh").is_not_null())
-        by_hour = mine.group_by(clock.dt.date().alias("date"), clock.dt.hour().alias("hour")).agg(pl.col("usage_kwh").sum())
-        mean = by_hour.group_by(pl.col("date").dt.weekday().alias("weekday"), "hour").agg(
-            pl.col("usage_kwh").mean().round(TIE_DECIMALS)
-        )
-        top = mean.sort(["usage_kwh", "hour"], descending=[True, False]).group_by("weekday", maintain_order=True).head(MOST_PEAK_HOURS)
-        return top.select(pl.lit(city).alias("city"), "weekday", "hour")
 
     def notes(self, tables: Tables) -> list[str]:
         """The peak hours in force, for each city."""
@@ -255,7 +253,7 @@ class PeakHourComfort(Limit):
             )
         return lines
 
-# %% ../../nbs/api/10_behavioural.ipynb #c026
+# %% ../../nbs/api/10_behavioural.ipynb #c037
 @register_limit("max_customer_shift")
 class MaxCustomerShift(Limit):
     """At most so many percent of a household's daily usage is moved [max_shift_frac]."""
@@ -278,7 +276,7 @@ class MaxCustomerShift(Limit):
         days = moved.join(tables.by_day, on=["city", "customer_id", "day"], how="left").with_columns(pl.col("usage_kwh").fill_null(0))
         return check_at_most(self.key, days.with_columns(allowed=pl.col("usage_kwh") * self.percent / 100), "kwh", "allowed")
 
-# %% ../../nbs/api/10_behavioural.ipynb #c029
+# %% ../../nbs/api/10_behavioural.ipynb #c041
 @register_limit("min_move_size")
 class MinMoveSize(Limit):
     """A move carries at least so many kWh, or so many percent of the day's usage."""

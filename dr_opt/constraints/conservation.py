@@ -48,7 +48,7 @@ class Conservation(Limit):
         leaves = pl.when(pl.col("day").ne_missing(pl.col("other"))).then("kwh").otherwise(0.0)
         return check_at_most(self.key, ends.group_by("city", "customer_id", "day").agg(leaves=leaves.sum()), "leaves", 0.0)
 
-# %% ../../nbs/api/12_conservation.ipynb #c010
+# %% ../../nbs/api/12_conservation.ipynb #c011
 class IntraCustomer(Limit):
     """All energy stays with its household. Always on."""
 
@@ -70,7 +70,7 @@ class IntraCustomer(Limit):
         traded = (pl.col("kwh").fill_null(0) - pl.col("received").fill_null(0)).abs()
         return check_at_most(self.key, both.with_columns(traded=traded + pl.col("stranger").fill_null(1.0)), "traded", 0.0)
 
-# %% ../../nbs/api/12_conservation.ipynb #c013
+# %% ../../nbs/api/12_conservation.ipynb #c015
 @register_limit("only_saving_moves")
 class OnlySavingMoves(Limit):
     """Every move lowers marginal emissions."""
@@ -87,7 +87,7 @@ class OnlySavingMoves(Limit):
         """Every shift saves."""
         return check_shifts(self, tables)
 
-# %% ../../nbs/api/12_conservation.ipynb #c016
+# %% ../../nbs/api/12_conservation.ipynb #c019
 @register_limit("no_average_increase")
 class NoAverageIncrease(Limit):
     """No move raises average emissions; both average factors must be known."""
@@ -104,7 +104,7 @@ class NoAverageIncrease(Limit):
         """No shift raises average emissions."""
         return check_shifts(self, tables)
 
-# %% ../../nbs/api/12_conservation.ipynb #c019
+# %% ../../nbs/api/12_conservation.ipynb #c022
 @register_limit("min_day_potential")
 class MinDayPotential(Limit):
     """A household's day takes part only if its best saving is at least so many percent of its emissions [min_day_trigger_frac]."""

@@ -73,7 +73,7 @@ class RegionalShiftCap(Limit):
         moved = tables.moves.group_by("city", "day").agg(pl.col("kwh").sum()).join(own, on="city", how="left")
         return check_at_most(self.key, moved.with_columns(allowed=cap * self.percent / 100), "kwh", "allowed")
 
-# %% ../../nbs/api/11_technical.ipynb #c011
+# %% ../../nbs/api/11_technical.ipynb #c013
 FEW_READINGS = 5  # a floor from fewer readings than this stands on thin ground
 
 
@@ -179,7 +179,7 @@ class HouseholdMinimumUsage(Limit):
             "Give longer data, or a longer baseline_period or a coarser time_bucket."
         ]
 
-# %% ../../nbs/api/11_technical.ipynb #c017
+# %% ../../nbs/api/11_technical.ipynb #c023
 @register_limit("no_new_spike")
 class NoNewSpike(Limit):
     """A city's load in a slot rises at most so many percent above its reference [alpha_peak_cap_percent]."""

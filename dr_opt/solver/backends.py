@@ -60,8 +60,69 @@ class Backend(ABC):
 backends: Registry[Backend] = Registry("back-end")
 
 # %% ../../nbs/api/16_backends.ipynb #c007
+def _highs_options(solver: Any) -> Mapping[str, Any]:
+    """HiGHS's option names and their present values."""
+    options = solver.getOptions()
+    return {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
+
+
+def _set_options(solver: Any, effort: Effort) -> None:
+    """Ours, then the user's under HiGHS's own names; raises `InputError` for a name or a value that HiGHS does not take."""
+    ours: dict[str, Any] = {
+        "output_flag": logger.isEnabledFor(logging.INFO),
+        "log_to_console": False,
+        "threads": effort.threads,
+        "random_seed": effort.seed,
+        "mip_rel_gap": effort.gap,
+        "mip_feasibility_tolerance": 1e-9,
+        "primal_feasibility_tolerance": 1e-9,
+        "dual_feasibility_tolerance": 1e-9,
+    }
+    if effort.time_limit_seconds is not None:
+        ours["time_limit"] = float(effort.time_limit_seconds)
+    for name, value in ours.items():
+        solver.setOptionValue(name, value)
+    known = _highs_options(solver)
+    for name, value in effort.options.items():
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"Did you mean '{near}'?" if near else "Use HiGHS's own names."
+            raise InputError(f"solver.options.{name} is not an option of HiGHS. {hint}")
+        if int(solver.setOptionValue(name, value)) != 0:
+            raise InputError(f"solver.options.{name} is {value!r}, which HiGHS refuses. Use a value of the kind {known[name]!r}.")
+
+# %% ../../nbs/api/16_backends.ipynb #c009
+def _pass_model(highspy: Any, solver: Any, sparse: SparseProblem) -> Any:
+    """Gives HiGHS the problem, the objective negated; returns HiGHS's own status."""
+    row, column, coefficient = sparse.matrix
+    size = (len(sparse.row_upper), len(sparse.objective))
+    matrix = scipy.sparse.csc_array((coefficient, (row.astype(np.int64), column.astype(np.int64))), shape=size)
+    matrix.sum_duplicates()
+    kinds = int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize)
+    limits = sparse.lower, sparse.upper, sparse.row_lower, sparse.row_upper  # HiGHS's infinity is numpy's
+    columns = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data
+    integer = sparse.integer.astype(np.int32)
+    return solver.passModel(size[1], size[0], matrix.nnz, *kinds, 0.0, -sparse.objective, *limits, *columns, integer)
+
+# %% ../../nbs/api/16_backends.ipynb #c011
+def _values(highspy: Any, solver: Any, sparse: SparseProblem) -> Values:
+    """Values, bound and status; raises `SolverError` where HiGHS has no feasible point."""
+    ended, info = solver.getModelStatus(), solver.getInfo()
+    if info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
+        raise SolverError(
+            f"HiGHS ended with '{solver.modelStatusToString(ended)}' and no plan. Raise solver.time_limit_seconds, or loosen a limit."
+        )
+    optimal = ended == highspy.HighsModelStatus.kOptimal
+    if sparse.integer.any():
+        bound = -info.mip_dual_bound
+    else:
+        bound = -info.objective_function_value if optimal else np.inf
+    status = Status.OPTIMAL if optimal else Status.TIME_LIMIT if ended == highspy.HighsModelStatus.kTimeLimit else Status.STOPPED
+    return Values(np.array(solver.getSolution().col_value), bound if np.isfinite(bound) else None, status)
+
+
 class Highs(Backend):
-    """HiGHS by direct matrix passing: simplex, interior point and branch and cut."""
+    """HiGHS by direct matrix passing: simplex, interior point and branch and cut; options of an `Effort` are HiGHS's own."""
 
     name = "highs"
     module = "highspy"
@@ -69,83 +130,21 @@ class Highs(Backend):
     integers = True
 
     def solve(self, sparse: SparseProblem, effort: Effort, start: np.ndarray | None = None) -> Values:
-        """Minimises the negated objective; options of `effort.options` are HiGHS's own."""
+        """The best values found within the effort; raises `SolverError` where there are none, `InputError` for a wrong option."""
         import highspy
 
         solver = highspy.Highs()
-        self._set_options(solver, effort)
+        _set_options(solver, effort)
         if logger.isEnabledFor(logging.INFO):
             solver.cbLogging.subscribe(lambda event: logger.info(event.message.rstrip("\n")))
-        passed = self._pass_model(highspy, solver, sparse)
-        if passed == highspy.HighsStatus.kError:
+        if _pass_model(highspy, solver, sparse) == highspy.HighsStatus.kError:
             raise SolverError("HiGHS refused the problem. Please report the scenario that led here.")
         if start is not None:
             solution = highspy.HighsSolution()
             solution.col_value = start
             solver.setSolution(solution)
         solver.run()
-        return self._values(highspy, solver, sparse)
-
-    def _set_options(self, solver: Any, effort: Effort) -> None:
-        """Ours, then the user's under HiGHS's own names; a wrong name or value is an error."""
-        ours: dict[str, Any] = {
-            "output_flag": logger.isEnabledFor(logging.INFO),
-            "log_to_console": False,
-            "threads": effort.threads,
-            "random_seed": effort.seed,
-            "mip_rel_gap": effort.gap,
-            "mip_feasibility_tolerance": 1e-9,
-            "primal_feasibility_tolerance": 1e-9,
-            "dual_feasibility_tolerance": 1e-9,
-        }
-        if effort.time_limit_seconds is not None:
-            ours["time_limit"] = float(effort.time_limit_seconds)
-        for name, value in ours.items():
-            solver.setOptionValue(name, value)
-        known = _highs_options(solver)
-        for name, value in effort.options.items():
-            if name not in known:
-                near = nearest(name, known)
-                raise InputError(
-                    f"solver.options.{name} is not an option of HiGHS. " + (f"Did you mean '{near}'?" if near else "Use HiGHS's own names.")
-                )
-            if int(solver.setOptionValue(name, value)) != 0:
-                raise InputError(f"solver.options.{name} is {value!r}, which HiGHS refuses. Use a value of the kind {known[name]!r}.")
-
-    @staticmethod
-    def _pass_model(highspy: Any, solver: Any, sparse: SparseProblem) -> Any:
-        """The problem as columns of one sparse matrix."""
-        row, column, coefficient = sparse.matrix
-        size = (len(sparse.row_upper), len(sparse.objective))
-        matrix = scipy.sparse.csc_array((coefficient, (row.astype(np.int64), column.astype(np.int64))), shape=size)
-        matrix.sum_duplicates()
-        kinds = int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize)
-        limits = sparse.lower, sparse.upper, sparse.row_lower, sparse.row_upper  # HiGHS's infinity is numpy's
-        columns = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data
-        return solver.passModel(size[1], size[0], matrix.nnz, *kinds, 0.0, -sparse.objective, *limits, *columns, sparse.integer.astype(np.int32))
-
-    @staticmethod
-    def _values(highspy: Any, solver: Any, sparse: SparseProblem) -> Values:
-        """Values, bound and status; an error where HiGHS has no feasible point."""
-        ended, info = solver.getModelStatus(), solver.getInfo()
-        feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-        if not feasible:
-            raise SolverError(
-                f"HiGHS ended with '{solver.modelStatusToString(ended)}' and no plan. Raise solver.time_limit_seconds, or loosen a limit."
-            )
-        optimal = ended == highspy.HighsModelStatus.kOptimal
-        if sparse.integer.any():
-            bound = -info.mip_dual_bound
-        else:
-            bound = -info.objective_function_value if optimal else np.inf
-        status = Status.OPTIMAL if optimal else Status.TIME_LIMIT if ended == highspy.HighsModelStatus.kTimeLimit else Status.STOPPED
-        return Values(np.array(solver.getSolution().col_value), bound if np.isfinite(bound) else None, status)
-
-
-def _highs_options(solver: Any) -> Mapping[str, Any]:
-    """HiGHS's option names and their present values."""
-    options = solver.getOptions()
-    return {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
+        return _values(highspy, solver, sparse)
 
 
 backends["highs"] = Highs()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['families', 'Flows', 'no_flows', 'arc_of', 'achieved', 'Status', 'Answer', 'Effort', 'Family', 'solve_problem', 'deal',
-           'city_rows', 'clean']
+           'clean', 'city_rows']
 
 # %% ../../nbs/api/15_solver.ipynb #c002
 from abc import ABC, abstractmethod
@@ -44,7 +44,7 @@ def no_flows() -> Flows:
     whole = np.zeros(0, np.int64)
     return Flows(whole, whole, whole, np.zeros(0))
 
-
+# %% ../../nbs/api/15_solver.ipynb #c007
 def arc_of(problem: Problem, flows: Flows) -> np.ndarray:
     """(F,): the arc each flow takes. Raises `ValueError` where there is none, which would be a fault of the solver."""
     slots = len(problem.block.slots)
@@ -60,7 +60,7 @@ def achieved(problem: Problem, flows: Flows) -> float:
     """The objective that the flows reach, without the charges that break ties, g."""
     return float(problem.arcs.value[arc_of(problem, flows)] @ flows.kwh)
 
-
+# %% ../../nbs/api/15_solver.ipynb #c009
 class Status(StrEnum):
     """How a solver ended; a status is a sentence."""
 
@@ -93,7 +93,7 @@ class Effort:
     order: str = "saving"
     options: Mapping[str, Any] = field(default_factory=dict)
 
-# %% ../../nbs/api/15_solver.ipynb #c007
+# %% ../../nbs/api/15_solver.ipynb #c011
 class Family(ABC):
     """Base of the solver families; register a subclass's instance in `families`."""
 
@@ -124,7 +124,7 @@ def solve_problem(task: tuple[str, Problem, Effort]) -> Answer:
         return Answer(no_flows(), 0.0, 0.0 if families[name].proves_bound else None, Status.NOTHING)
     return families[name].solve(problem, effort)
 
-# %% ../../nbs/api/15_solver.ipynb #c009
+# %% ../../nbs/api/15_solver.ipynb #c015
 @numba.njit(cache=True)
 def _deal(order, key, kwh, start, routed, destination, origin_moves, out_destination, out_kwh):  # type: ignore[no-untyped-def]
     """Deals moves (sorted by key, largest first) into what is left of their routes; returns the number of flows written."""
@@ -165,7 +165,27 @@ def deal(problem: Problem, out_kwh: np.ndarray, routed_kwh: np.ndarray) -> Flows
     mine = used[move[:number]]
     return Flows(customer[mine], slot[mine], destination[:number], amount[:number])
 
-# %% ../../nbs/api/15_solver.ipynb #c013
+# %% ../../nbs/api/15_solver.ipynb #c021
+def clean(problem: Problem, flows: Flows) -> Flows:
+    """The flows without dust and within every limit, sorted by customer, origin and destination; never more than before.
+
+    Raises `ValueError` for a flow on an arc that the problem does not have.
+    """
+    slots = len(problem.block.slots)
+    key = (flows.customer * slots + flows.origin) * slots + flows.destination
+    known, same = np.unique(key, return_inverse=True)
+    merged = Flows(known // slots**2, known // slots % slots, known % slots, np.bincount(same, np.maximum(flows.kwh, 0.0), len(known)))
+    worth = problem.arcs.value[arc_of(problem, merged)]
+    matrix, limit = city_rows(problem, merged)
+    kwh, before = merged.kwh, np.full(len(merged), -1.0)
+    while not np.array_equal(kwh, before):
+        before = kwh
+        kwh = _without_dust(problem, merged, kwh)
+        kwh = _within_own_limits(problem, merged, kwh, worth)
+        kwh = _within_city_sums(matrix, limit, kwh, worth)
+    return replace(merged, kwh=kwh).keep(kwh > 0)
+
+# %% ../../nbs/api/15_solver.ipynb #c023
 def city_rows(problem: Problem, flows: Flows) -> tuple[scipy.sparse.csr_array, np.ndarray]:
     """All city sums as a matrix (rows × flows) and their limits (rows,), kWh."""
     block = problem.block
@@ -184,7 +204,7 @@ def _picked(city_sum: CitySum, triplets: tuple[np.ndarray, ...] | None, column: 
     row, where, coefficient = triplets
     return scipy.sparse.csr_array(scipy.sparse.csc_array((coefficient, (row, where)), shape=shape)[:, column])
 
-
+# %% ../../nbs/api/15_solver.ipynb #c025
 def _sums_within(group: np.ndarray, kwh: np.ndarray, weight: np.ndarray, limit: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """`kwh` cut so that Σ weight × kwh of each group stays within `limit` (per item), those of low rank kept first."""
     order = np.lexsort((rank, group))
@@ -196,24 +216,7 @@ def _sums_within(group: np.ndarray, kwh: np.ndarray, weight: np.ndarray, limit: 
     kept[order] = np.minimum(kwh[order], np.maximum(limit[order] - before, 0.0) / weight[order])
     return kept
 
-
-def clean(problem: Problem, flows: Flows) -> Flows:
-    """The flows without dust and within every limit, sorted by customer, origin and destination; never more than before."""
-    slots = len(problem.block.slots)
-    key = (flows.customer * slots + flows.origin) * slots + flows.destination
-    known, same = np.unique(key, return_inverse=True)
-    merged = Flows(known // slots**2, known // slots % slots, known % slots, np.bincount(same, np.maximum(flows.kwh, 0.0), len(known)))
-    worth = problem.arcs.value[arc_of(problem, merged)]
-    matrix, limit = city_rows(problem, merged)
-    kwh, before = merged.kwh, np.full(len(merged), -1.0)
-    while not np.array_equal(kwh, before):
-        before = kwh
-        kwh = _without_dust(problem, merged, kwh)
-        kwh = _within_own_limits(problem, merged, kwh, worth)
-        kwh = _within_city_sums(matrix, limit, kwh, worth)
-    return replace(merged, kwh=kwh).keep(kwh > 0)
-
-
+# %% ../../nbs/api/15_solver.ipynb #c027
 def _moves_of(problem: Problem, flows: Flows) -> np.ndarray:
     """(F,): the number of the move each flow belongs to."""
     slots = len(problem.block.slots)
@@ -229,7 +232,7 @@ def _without_dust(problem: Problem, flows: Flows, kwh: np.ndarray) -> np.ndarray
     least = problem.lowest_kwh[flows.customer, flows.origin]
     return np.where(total >= least - 1e-9, kwh, 0.0)
 
-
+# %% ../../nbs/api/15_solver.ipynb #c029
 def _within_own_limits(problem: Problem, flows: Flows, kwh: np.ndarray, worth: np.ndarray) -> np.ndarray:
     """Slot limits, counts and sums of each customer kept, the most valuable flows first."""
     slots = len(problem.block.slots)
@@ -256,7 +259,7 @@ def _within_own_limits(problem: Problem, flows: Flows, kwh: np.ndarray, worth: n
         kwh[inside] = cut
     return kwh
 
-
+# %% ../../nbs/api/15_solver.ipynb #c031
 def _within_city_sums(matrix: scipy.sparse.csr_array, limit: np.ndarray, kwh: np.ndarray, worth: np.ndarray) -> np.ndarray:
     """City sums kept, one broken row after another; flows that fill a row give way, least valuable first."""
     kwh = kwh.copy()

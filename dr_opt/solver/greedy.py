@@ -21,7 +21,7 @@ from .base import Answer, Effort, Family, Flows, Status, achieved, clean, famili
 # %% ../../nbs/api/17_greedy.ipynb #c005
 ORDERS = ("saving", "saving_per_kwh", "chronological")
 
-
+# %% ../../nbs/api/17_greedy.ipynb #c007
 class _Candidates(NamedTuple):
     """Households' slots that may give, in order of customer and slot."""
 
@@ -42,7 +42,7 @@ class _Routes(NamedTuple):
     value: np.ndarray
     minutes: np.ndarray
 
-
+# %% ../../nbs/api/17_greedy.ipynb #c009
 class _Own(NamedTuple):
     """Limits of each customer: the group of each slot (limits × T), and what is left of it (C × groups)."""
 
@@ -52,6 +52,22 @@ class _Own(NamedTuple):
     kwh_left: np.ndarray
 
 
+def _own(problem: Problem) -> _Own:
+    """The counts and sums of each customer, their groups numbered through."""
+    customers, slots = problem.block.shape
+    counts, sums = [np.zeros((0, slots), np.int64)], [np.zeros((0, slots), np.int64)]
+    moves, kwh = [np.zeros((customers, 0), np.int64)], [np.zeros((customers, 0))]
+    for count in problem.counts:
+        numbered = count.group + sum(left.shape[1] for left in moves)
+        counts.append(np.where(count.group == OUTSIDE, OUTSIDE, numbered)[None, :])
+        moves.append(np.full((customers, int(count.group.max(initial=-1)) + 1), count.limit))
+    for total in problem.sums:
+        numbered = total.group + sum(left.shape[1] for left in kwh)
+        sums.append(np.where(total.group == OUTSIDE, OUTSIDE, numbered)[None, :])
+        kwh.append(total.limit_kwh)
+    return _Own(np.concatenate(counts), np.concatenate(moves, axis=1), np.concatenate(sums), np.concatenate(kwh, axis=1))
+
+# %% ../../nbs/api/17_greedy.ipynb #c011
 class _Shared(NamedTuple):
     """City sums: the rows in which a (city, slot) column stands, for outflow and inflow, and the room of each row, kWh."""
 
@@ -88,22 +104,6 @@ def _by_column(triplets: list[tuple[np.ndarray, ...]], shape: tuple[int, int]) -
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
 
 
-def _own(problem: Problem) -> _Own:
-    """The counts and sums of each customer, their groups numbered through."""
-    customers, slots = problem.block.shape
-    counts, sums = [np.zeros((0, slots), np.int64)], [np.zeros((0, slots), np.int64)]
-    moves, kwh = [np.zeros((customers, 0), np.int64)], [np.zeros((customers, 0))]
-    for count in problem.counts:
-        numbered = count.group + sum(left.shape[1] for left in moves)
-        counts.append(np.where(count.group == OUTSIDE, OUTSIDE, numbered)[None, :])
-        moves.append(np.full((customers, int(count.group.max(initial=-1)) + 1), count.limit))
-    for total in problem.sums:
-        numbered = total.group + sum(left.shape[1] for left in kwh)
-        sums.append(np.where(total.group == OUTSIDE, OUTSIDE, numbered)[None, :])
-        kwh.append(total.limit_kwh)
-    return _Own(np.concatenate(counts), np.concatenate(moves, axis=1), np.concatenate(sums), np.concatenate(kwh, axis=1))
-
-
 def _candidates(problem: Problem, order: str) -> _Candidates:
     """Everything that may leave, with its arcs."""
     block = problem.block
@@ -113,7 +113,7 @@ def _candidates(problem: Problem, order: str) -> _Candidates:
     limits = problem.highest_kwh[customer, slot], problem.lowest_kwh[customer, slot]
     return _Candidates(customer, slot, block.city[customer], day, *limits, problem.arc_start[key], problem.arc_start[key + 1])
 
-# %% ../../nbs/api/17_greedy.ipynb #c007
+# %% ../../nbs/api/17_greedy.ipynb #c013
 @numba.njit(cache=True)
 def _city_room(out, into, shared):  # type: ignore[no-untyped-def]
     """The most that one more flow from column `out` to column `into` may carry before a city sum is full, kWh."""
@@ -147,7 +147,7 @@ def _own_room(k, new, moved, candidates, own):  # type: ignore[no-untyped-def]
             most = min(most, own.kwh_left[c, group])
     return most
 
-
+# %% ../../nbs/api/17_greedy.ipynb #c015
 @numba.njit(cache=True)
 def _best(k, per_kwh, pairs, moved, candidates, routes, own, shared):  # type: ignore[no-untyped-def]
     """The best arc of a candidate now: (rank, arc, kWh); arc -1 where there is none."""
@@ -170,7 +170,7 @@ def _best(k, per_kwh, pairs, moved, candidates, routes, own, shared):  # type: i
             best, best_arc, best_kwh = rank, a, kwh
     return best, best_arc, best_kwh
 
-# %% ../../nbs/api/17_greedy.ipynb #c009
+# %% ../../nbs/api/17_greedy.ipynb #c017
 @numba.njit(cache=True)
 def _move(k, a, kwh, new, candidates, routes, own, shared):  # type: ignore[no-untyped-def]
     """Takes one flow off everything that is left."""
@@ -224,7 +224,7 @@ def _fill(rounds, per_kwh, pairs, candidates, routes, own, shared):  # type: ign
             break
     return np.array(flow_k[1:]), np.array(flow_a[1:]), np.array(flow_kwh[1:])
 
-# %% ../../nbs/api/17_greedy.ipynb #c011
+# %% ../../nbs/api/17_greedy.ipynb #c019
 MOST_ROUNDS = 20
 
 

@@ -74,7 +74,7 @@ def tie_allowance(problem: Problem) -> float:
     charge = float((problem.arcs.value - tied_value(problem)).max(initial=0.0))
     return charge * most_movable_kwh(problem)
 
-# %% ../../nbs/api/18_milp.ipynb #c009
+# %% ../../nbs/api/18_milp.ipynb #c011
 class Milp(Family):
     """The optimum within a gap, counts as binaries."""
 
