@@ -135,8 +135,8 @@ class MinDayPotential(Limit):
         return check_at_most(self.key, days, "least", "potential", unit="g", tolerance=1e-6)
 
     @staticmethod
-    def _potential(tables: Tables, asked: pl.DataFrame) -> pl.DataFrame:
-        """city, customer_id, day, potential (g) of the days in `asked`: everything at its best saving."""
+    def _open_slots(tables: Tables, asked: pl.DataFrame) -> pl.DataFrame:
+        """The readings that may give or receive of the households in `asked`, with `cap_kwh`, the most that may leave each."""
         whose = asked.select("city", "customer_id").unique()
         rows = tables.readings.filter(pl.col("complete") & pl.col("planned") & (pl.col("quality").cast(pl.String) == "good"))
         rows = rows.join(whose, on=["city", "customer_id"], how="semi").with_columns(cap_kwh=pl.col("usage_kwh"))
@@ -148,6 +148,11 @@ class MinDayPotential(Limit):
         if least := tables.constraints.get("min_move_size"):
             rows = rows.join(least.plain_least(tables), on=["city", "customer_id", "day"], how="left")
             rows = rows.with_columns(cap_kwh=pl.when(pl.col("cap_kwh") >= pl.col("least")).then("cap_kwh").otherwise(0.0))
+        return rows
+
+    def _potential(self, tables: Tables, asked: pl.DataFrame) -> pl.DataFrame:
+        """city, customer_id, day, potential (g) of the days in `asked`: everything at its best saving."""
+        rows = self._open_slots(tables, asked)
         factors = ["marginal_g_per_kwh", "average_g_per_kwh"]
         origin = rows.join(asked, on=["city", "customer_id", "day"], how="semi").filter(pl.col("cap_kwh") > 1e-6)
         conservation = tables.constraints.get("conservation")
