@@ -80,7 +80,7 @@ def main(debug: bool) -> None:
 DEFAULT_FOLDER = "dr_opt_results"
 
 
-def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, readings: Any = None) -> None:
+def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> None:
     """Optimises, writes the results and figures, and prints the summary."""
     from dr_opt.folders import recover, refuse_foreign
     from dr_opt.pipeline import optimise
@@ -92,7 +92,7 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, readin
         say(f"warning: {warning}")
     if verbose:
         _show_solver_output()
-    plan = optimise(readings, scenario)
+    plan = optimise(None, scenario)
     plan.write(out, extra=_drawer(plan) if figures else None)
     _tell(plan, out)
 
@@ -153,8 +153,7 @@ def demo(customers: int, days: int, out: str) -> None:
     """Synthetic Delhi and Mumbai under the default scenario, with results and figures."""
     from dr_opt.scenario import Scenario
 
-    chosen = Scenario.from_mapping({"name": "demo"})
-    _finish(chosen, out, True, False, chosen.read(demo_customers=customers, demo_days=days))
+    _finish(Scenario.from_mapping({"name": "demo", "demo": {"customers": customers, "days": days}}), out, True, False)
 
 # %% ../nbs/api/32_cli.ipynb #c009
 @main.command()

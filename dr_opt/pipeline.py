@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from .basics import DrOptError, InputError, progress
+from .basics import DrOptError, InputError, listed, progress
 from .blocks import Block, City, city_arrays, make_blocks
 from .calendar import day_number, day_of_number
 from .models import MinimumSaving, priced
-from .parallel import run_all, worker_count
+from .parallel import check_method, run_all, worker_count
 from .plan import Plan, Solved, assemble
 from dr_opt.problem import (
     ArcMask,
@@ -74,8 +74,14 @@ def joined_periods(limits: Sequence[Limit]) -> set[str]:
 
 # %% ../nbs/api/27_pipeline.ipynb #c009
 def check_solver(scenario: Scenario) -> None:
-    """Raises `InputError` where the scenario's family or back-end is not there."""
-    families[scenario.solver.family].backend_for(scenario.solver.backend)
+    """Raises `InputError` where the scenario's family, back-end or parallel method is not there."""
+    choice = scenario.solver
+    if choice.family not in families:
+        raise InputError(
+            f"solver.family '{choice.family}' is not available in this version ({listed(sorted(families))}). Use one of these."
+        )
+    families[choice.family].backend_for(choice.backend)
+    check_method(scenario.parallel.method if scenario.parallel.enabled else None)
 
 
 def make_problems(readings: Readings, scenario: Scenario) -> list[Problem]:

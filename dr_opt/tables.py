@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from .basics import InputError, Parameters, listed, parameter
+from .basics import InputError, Parameters, counted, listed, parameter
 from .calendar import OUTSIDE, Calendar, counting_day, day_number, period_of_day, slots_of_dates
 from .readings import Columns, Readings, customer_days, read_readings
 
@@ -79,11 +79,16 @@ class Selection:
 
     def planned(self) -> pl.Expr:
         """Whether a row with `customer_id`, `city` and `day` is planned; a row without a counting day never is."""
-        wanted = pl.col("day").is_not_null() & ~pl.col("customer_id").is_in(list(self.exclude))
+        wanted = pl.col("day").is_not_null() & self.asked()
         if self.start:
             wanted &= pl.col("day") >= self.start
         if self.end:
             wanted &= pl.col("day") <= self.end
+        return wanted
+
+    def asked(self) -> pl.Expr:
+        """Whether a row with `customer_id` and `city` is of a customer who is chosen, whatever the day."""
+        wanted = ~pl.col("customer_id").is_in(list(self.exclude))
         if self.cities is not None:
             wanted &= pl.col("city").is_in(list(self.cities))
         if self.include is not None:
@@ -116,9 +121,7 @@ def selection(
     period, customers = period or Period(), customers or CustomerChoice()
     known = readings.frame.select("customer_id", "city").unique()
     include, exclude = ids_of(customers.include, folder), ids_of(customers.exclude, folder)
-    faults = []
-    if period.start and period.end and period.start > period.end:
-        faults.append(f"period.start {period.start} lies after period.end {period.end}. Swap them.")
+    faults = _period_faults(readings, period)
     present = sorted(known["city"].unique())
     for name in cities or []:
         if name not in present:
@@ -128,9 +131,27 @@ def selection(
         absent = sorted((chosen or frozenset()) - ids)
         if absent:
             faults.append(f"customers.{which} names {listed(repr(a) for a in absent)}, not in the readings. Remove what is not there.")
+    chosen = Selection(period.start, period.end, frozenset(cities) if cities is not None else None, include, exclude or frozenset())
+    if not faults and known.filter(chosen.asked()).is_empty():
+        few = "cities, customers.include and customers.exclude leave none of the"
+        faults.append(f"{few} {counted(len(known), 'customer')} of the readings. Choose at least one.")
     if faults:
         raise InputError(*faults)
-    return Selection(period.start, period.end, frozenset(cities) if cities is not None else None, include, exclude or frozenset())
+    return chosen
+
+
+def _period_faults(readings: Readings, period: Period) -> list[str]:
+    """A sentence, in a list, where the period holds no day of the readings."""
+    if period.start and period.end and period.start > period.end:
+        return [f"period.start {period.start} lies after period.end {period.end}. Swap them."]
+    days = readings.frame.select(day=counting_day(readings.calendar))["day"]
+    first, last = days.min(), days.max()
+    rest = f"day of the readings, {{}}. Choose days from {first} to {last}."
+    if period.start and last and period.start > last:
+        return [f"period.start {period.start} lies after the last {rest.format(last)}"]
+    if period.end and first and period.end < first:
+        return [f"period.end {period.end} lies before the first {rest.format(first)}"]
+    return []
 
 # %% ../nbs/api/06_tables.ipynb #c019
 KEYS = ("city", "customer_id", "time")
@@ -272,11 +293,11 @@ def check_table(checks: Sequence[Check]) -> pl.DataFrame:
 def check_own_energy(tables: Tables) -> Check:
     """No chaining: what leaves a slot is at most what was used there, and every shift carries something."""
     used = tables.out.join(tables.readings.select(*KEYS, "usage_kwh"), on=KEYS, how="left").with_columns(pl.col("usage_kwh").fill_null(0))
-    negative = tables.shifts.filter(~(pl.col("kwh") > 0))
-    if len(negative):
-        row = negative.row(0, named=True)
+    hollow = tables.shifts.filter(~(pl.col("kwh") > 0).fill_null(False))
+    if len(hollow):
+        row = hollow.row(0, named=True)
         where = f"customer_id {row['customer_id']}, original_time {row['original_time']}"
-        return Check("own_energy", len(used), float(row["kwh"]), "kWh", False, where)
+        return Check("own_energy", len(used), row["kwh"], "kWh", False, where)
     return check_at_most("own_energy", used, "kwh", "usage_kwh")
 
 

@@ -508,11 +508,11 @@ def test_a_registered_limit_is_welcome(quiet_night: type[Limit]) -> None:
 
 def test_demo_readings() -> None:
     scenario = Scenario(progress=False, seed=3)
-    readings = scenario.read(demo_customers=5, demo_days=2)
+    readings = scenario.replace({"demo.customers": 5, "demo.days": 2}).read()
     assert readings.frame["city"].unique().sort().to_list() == ["delhi", "mumbai"]
     assert len(readings.frame) == 5 * 2 * 48
     assert scenario.faults(readings) == []
-    assert readings.fingerprint != Scenario(progress=False).read(demo_customers=5, demo_days=2).fingerprint
+    assert readings.fingerprint != Scenario(progress=False).replace({"demo.customers": 5, "demo.days": 2}).read().fingerprint
 
 
 def test_options_reach_the_reader(tmp_path: Path) -> None:
@@ -530,7 +530,7 @@ def test_options_reach_the_reader(tmp_path: Path) -> None:
 def test_what_does_not_fit_the_readings() -> None:
     text = "{progress: no, cities: [pune], customers: {exclude: [7]}, constraints: {peak_hour_comfort: {peak_hours: {agra: {mon: [8]}}}}}"
     scenario = again(text)
-    assert scenario.faults(scenario.read(demo_customers=2, demo_days=1)) == [
+    assert scenario.faults(scenario.replace({"demo.customers": 2, "demo.days": 1}).read()) == [
         'peak_hour_comfort.peak_hours names "agra", which is not in the readings (delhi, mumbai). Remove it or add readings for it.',
         "cities names 'pune', which is not in the readings (delhi, mumbai). Remove it or add readings for it.",
         "customers.exclude names '7', not in the readings. Remove what is not there.",

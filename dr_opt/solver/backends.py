@@ -61,7 +61,7 @@ backends: Registry[Backend] = Registry("back-end")
 
 # %% ../../nbs/api/16_backends.ipynb #c007
 def _highs_options(solver: Any) -> Mapping[str, Any]:
-    """HiGHS's option names and their present values."""
+    """HiGHS's option names and their values at present."""
     options = solver.getOptions()
     return {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
 
@@ -80,16 +80,16 @@ def _set_options(solver: Any, effort: Effort) -> None:
     }
     if effort.time_limit_seconds is not None:
         ours["time_limit"] = float(effort.time_limit_seconds)
+    known = _highs_options(solver)  # before ours are set: HiGHS's own defaults
     for name, value in ours.items():
         solver.setOptionValue(name, value)
-    known = _highs_options(solver)
     for name, value in effort.options.items():
         if name not in known:
             near = nearest(name, known)
             hint = f"Did you mean '{near}'?" if near else "Use HiGHS's own names."
             raise InputError(f"solver.options.{name} is not an option of HiGHS. {hint}")
         if int(solver.setOptionValue(name, value)) != 0:
-            raise InputError(f"solver.options.{name} is {value!r}, which HiGHS refuses. Use a value of the kind {known[name]!r}.")
+            raise InputError(f"solver.options.{name} is {value!r}, which HiGHS refuses. Give a value like its default, {known[name]!r}.")
 
 # %% ../../nbs/api/16_backends.ipynb #c009
 def _pass_model(highspy: Any, solver: Any, sparse: SparseProblem) -> Any:
