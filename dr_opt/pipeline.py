@@ -43,7 +43,7 @@ from dr_opt.problem import (
     profile_arcs,
     slot_pairs,
 )
-from .readings import DataReport, Readings, handle_missing
+from .readings import DataReport, Readings, handle_missing, with_calendar
 from .scenario import Scenario
 from .solver import greedy, milp  # noqa: F401  they register their families
 from .solver.base import Answer, Effort, Status, families, solve_problem
@@ -87,12 +87,10 @@ def check_solver(scenario: Scenario) -> None:
 def make_problems(readings: Readings, scenario: Scenario) -> list[Problem]:
     """The problems of a run, one per block, in order of time and city; empty where nobody can be asked.
 
-    `readings` have gone through `handle_missing`. Raises `InputError` with everything that is wrong with the scenario
+    `readings` have the scenario's calendar and have gone through `handle_missing`. Raises `InputError` with everything that is wrong with the scenario
     for these readings.
     """
     check_solver(scenario)
-    if readings.calendar != scenario.calendar:
-        raise InputError("calendar of the readings differs from calendar of the scenario. Read the readings with the scenario's calendar.")
     limits = chosen_limits(scenario)
     faults = scenario.faults(readings)
     if faults:
@@ -270,8 +268,10 @@ class AuditError(DrOptError):
 
 
 def readings_of(source: Readings | pl.DataFrame | str | Path | None, scenario: Scenario) -> Readings:
-    """Readings as they are, or read from a frame, a path or the scenario; missing readings handled as the scenario says."""
-    return handle_missing(source, scenario.missing) if isinstance(source, Readings) else scenario.read(source)
+    """Readings given, or read from a frame, a path or the scenario; in the scenario's calendar, missing ones handled as it says."""
+    if not isinstance(source, Readings):
+        return scenario.read(source)
+    return handle_missing(with_calendar(source, scenario.calendar), scenario.missing)
 
 
 def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None) -> Plan:

@@ -248,7 +248,7 @@ def example_tables(
 
 # %% ../nbs/api/06_tables.ipynb #c029
 TOLERANCE_KWH = 1e-6
-_PLACE = ("city", "customer_id", "day", "week", "month", "year", "hour", "time", "original_time", "shifted_time")
+_PLACE = ("city", "customer_id", "day", "week", "month", "year", "date", "hour", "time", "original_time", "shifted_time")
 
 
 @dataclass(frozen=True)
