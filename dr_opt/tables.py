@@ -131,21 +131,21 @@ def selection(
         absent = sorted((chosen or frozenset()) - ids)
         if absent:
             faults.append(f"customers.{which} names {listed(repr(a) for a in absent)}, not in the readings. Remove what is not there.")
-    chosen = Selection(period.start, period.end, frozenset(cities) if cities is not None else None, include, exclude or frozenset())
-    if not faults and known.filter(chosen.asked()).is_empty():
+    selected = Selection(period.start, period.end, frozenset(cities) if cities is not None else None, include, exclude or frozenset())
+    if not faults and known.filter(selected.asked()).is_empty():
         few = "cities, customers.include and customers.exclude leave none of the"
         faults.append(f"{few} {counted(len(known), 'customer')} of the readings. Choose at least one.")
     if faults:
         raise InputError(*faults)
-    return chosen
+    return selected
 
 
 def _period_faults(readings: Readings, period: Period) -> list[str]:
     """A sentence, in a list, where the period holds no day of the readings."""
     if period.start and period.end and period.start > period.end:
         return [f"period.start {period.start} lies after period.end {period.end}. Swap them."]
-    days = readings.frame.select(day=counting_day(readings.calendar))["day"]
-    first, last = days.min(), days.max()
+    day = counting_day(readings.calendar)
+    first, last = readings.frame.select(first=day.min(), last=day.max()).row(0)
     rest = f"day of the readings, {{}}. Choose days from {first} to {last}."
     if period.start and last and period.start > last:
         return [f"period.start {period.start} lies after the last {rest.format(last)}"]
@@ -272,15 +272,16 @@ def check_at_most(
 ) -> Check:
     """Whether column `used` stays within `allowed` (a column or a number) in every row of `sums`; an unknown value does not."""
     bound = pl.col(allowed) if isinstance(allowed, str) else pl.lit(float(allowed))
-    slack = (bound - pl.col(used)).cast(pl.Float64).fill_nan(None)
+    slack = (bound - pl.col(used)).cast(pl.Float64).fill_nan(None) + 0.0  # and no minus zero
     rows = sums.with_columns(_slack=slack, _bound=bound.cast(pl.Float64))
     if rows.is_empty():
         return Check(limit, 0, None, unit, True)
     room = (TOLERANCE_KWH if unit == "kWh" else 0.0) if tolerance is None else tolerance
     kept = pl.col("_slack") >= -(room + 1e-12 * pl.col("_bound").abs())  # sums of millions of readings round
     broken = rows.filter(~kept.fill_null(False))
-    tightest = (broken if len(broken) else rows).sort("_slack", nulls_last=False).row(0, named=True)
-    where = ", ".join(f"{name} {value}" for name, value in tightest.items() if name in _PLACE and value is not None)
+    place = [name for name in _PLACE if name in rows.columns]
+    tightest = (broken if len(broken) else rows).sort("_slack", *place, nulls_last=False).row(0, named=True)
+    where = ", ".join(f"{name} {tightest[name]}" for name in place if tightest[name] is not None)
     return Check(limit, len(rows), tightest["_slack"], unit, broken.is_empty(), where)
 
 # %% ../nbs/api/06_tables.ipynb #c034
