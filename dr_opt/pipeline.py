@@ -45,7 +45,7 @@ from dr_opt.problem import (
 )
 from .readings import DataReport, Readings, handle_missing, with_calendar
 from .scenario import Scenario
-from .solver import greedy, milp  # noqa: F401  they register their families
+from .solver import greedy, lp, milp  # noqa: F401  they register their families
 from .solver.base import Answer, Effort, Status, families, solve_problem
 from .tables import Selection, Tables, empty_shifts, labelled_readings
 
@@ -81,14 +81,16 @@ def check_solver(scenario: Scenario) -> None:
             f"solver.family '{choice.family}' is not available in this version ({listed(sorted(families))}). Use one of these."
         )
     families[choice.family].backend_for(choice.backend)
+    if choice.family == "lp" and not choice.repair:
+        raise InputError("solver.repair is false, but fractional solutions are not available in this version. Leave it true.")
     check_method(scenario.parallel.method if scenario.parallel.enabled else None)
 
 
 def make_problems(readings: Readings, scenario: Scenario) -> list[Problem]:
     """The problems of a run, one per block, in order of time and city; empty where nobody can be asked.
 
-    `readings` have the scenario's calendar and have gone through `handle_missing`. Raises `InputError` with everything that is wrong with the scenario
-    for these readings.
+    `readings` have the scenario's calendar and have gone through `handle_missing`. Raises `InputError` with everything
+    that is wrong with the scenario for these readings.
     """
     check_solver(scenario)
     limits = chosen_limits(scenario)
@@ -195,7 +197,7 @@ def _total_bound(answers: Sequence[Answer]) -> float | None:
 
 def _status(answers: Sequence[Answer]) -> str:
     """One sentence for all blocks: the weakest of theirs."""
-    order = [Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.OPTIMAL, Status.NOTHING]
+    order = [Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING]
     return str(next((status for status in order if any(answer.status is status for answer in answers)), Status.NOTHING))
 
 

@@ -112,13 +112,18 @@ class _Layout:
         return np.arange(len(self.customer)) if self.aggregated else self.candidate
 
     @property
+    def item_of_flow(self) -> np.ndarray:
+        """The item that each flow column belongs to."""
+        return np.arange(self.flows) if self.aggregated or len(self.item) == self.flows else self.candidate
+
+    @property
     def routed(self) -> np.ndarray:
         """The columns of the arcs' routed energy (aggregated form)."""
         return np.arange(self.flows + int((self.binary >= 0).sum()), self.size)
 
 
-def lay_out(problem: Problem, aggregated: bool) -> _Layout:
-    """The columns of a form: flows, then binaries where a count can bind or a least size holds, then routes."""
+def lay_out(problem: Problem, aggregated: bool, relaxed: bool = False) -> _Layout:
+    """The columns of a form: flows, then binaries where a count can bind or a least size holds (none when relaxed), then routes."""
     customer, slot = problem.candidates
     slots = len(problem.block.slots)
     key = problem.profile_of[customer, slot] * slots + slot
@@ -130,21 +135,23 @@ def lay_out(problem: Problem, aggregated: bool) -> _Layout:
     needs = problem.lowest_kwh[customer, slot][item] > 0
     for member, _, _ in counts:
         needs[member] = True
+    needs &= not relaxed
     flows = len(customer) if aggregated else len(candidate)
     binary = np.where(needs, flows + np.cumsum(needs) - 1, -1)
     size = flows + int(needs.sum()) + (len(problem.arcs) if aggregated else 0)
     return _Layout(aggregated, customer, slot, candidate, arc, item, binary, counts, flows, size)
 
 # %% ../nbs/api/09_sparse.ipynb #c015
-def sparse_form(problem: Problem, aggregated: bool | None = None) -> SparseProblem:
+def sparse_form(problem: Problem, aggregated: bool | None = None, relaxed: bool = False) -> SparseProblem:
     """The rows and columns of a problem: aggregated where moves are counted by slot, unless asked otherwise.
 
-    Raises `ValueError` for the aggregated form with moves counted by pair, which it cannot express.
+    `relaxed` counts a move for the share of its slot that it takes, and needs no binaries. Raises `ValueError` for the
+    aggregated form with moves counted by pair, which it cannot express.
     """
     if aggregated and problem.count_pairs:
         raise ValueError("the aggregated form cannot count pairs")
     aggregated = not problem.count_pairs if aggregated is None else aggregated
-    layout, rows = lay_out(problem, aggregated), _Rows()
+    layout, rows = lay_out(problem, aggregated, relaxed), _Rows()
     highest = problem.highest_kwh[layout.customer, layout.slot]
     objective, lower, upper, integer = np.zeros(layout.size), np.zeros(layout.size), np.ones(layout.size), np.zeros(layout.size, bool)
     integer[layout.binary[layout.binary >= 0]] = True
@@ -155,8 +162,7 @@ def sparse_form(problem: Problem, aggregated: bool | None = None) -> SparseProbl
         objective[: layout.flows] = tied_value(problem)[layout.arc]
         rows.add(highest, (layout.candidate, np.arange(layout.flows), 1.0))  # the sum over destinations stays within the slot
     _slot_rows(rows, problem, layout, highest)
-    for member, row, limit in layout.counts:
-        rows.add(np.full(int(row.max()) + 1, float(limit)), (row, layout.binary[member], 1.0))
+    _count_rows(rows, layout, highest, relaxed)
     _sum_rows(rows, problem, layout, highest)
     _city_rows(rows, problem, layout)
     none = np.zeros(0, np.int64)
@@ -195,7 +201,7 @@ def _numbered(marked: np.ndarray) -> np.ndarray:
 def _slot_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarray) -> None:
     """Adds outflow ≤ highest × binary, and lowest × binary ≤ outflow where there is a least size."""
     lowest = problem.lowest_kwh[layout.customer, layout.slot]
-    item_of_flow = layout.candidate if not layout.aggregated and not problem.count_pairs else np.arange(layout.flows)
+    item_of_flow = layout.item_of_flow
     for limit, sign in ((highest, 1.0), (lowest, -1.0)):
         marked = (layout.binary >= 0) & (limit[layout.item] > 0)
         place = _numbered(marked)
@@ -205,6 +211,19 @@ def _slot_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarr
         rows.add(np.zeros(len(held)), (place[item_of_flow[column]], column, sign), binary)
 
 # %% ../nbs/api/09_sparse.ipynb #c019
+def _count_rows(rows: _Rows, layout: _Layout, highest: np.ndarray, relaxed: bool) -> None:
+    """Adds the counts that can bind: of binaries, or (relaxed) of the shares that flows take of their slots."""
+    for member, row, limit in layout.counts:
+        most = np.full(int(row.max()) + 1, float(limit))
+        if relaxed:
+            place = np.full(len(layout.item), -1)
+            place[member] = row
+            column = np.flatnonzero(place[layout.item_of_flow] >= 0)
+            rows.add(most, (place[layout.item_of_flow[column]], column, 1.0 / highest[layout.out_candidate[column]]))
+        else:
+            rows.add(most, (row, layout.binary[member], 1.0))
+
+
 def _sum_rows(rows: _Rows, problem: Problem, layout: _Layout, highest: np.ndarray) -> None:
     """Adds the sums per customer that can overflow."""
     for total in problem.sums:

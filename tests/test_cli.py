@@ -273,7 +273,7 @@ wrong(
 )
 BACKEND = "solver.backend '{}' does not serve the family milp (highs). Use one of these, or auto."
 NO_MPI = "parallel.method 'mpi' is not available in this version. Use process or thread."
-NO_FAMILY = "solver.family '{}' is not available in this version (greedy, milp). Use one of these."
+NO_FAMILY = "solver.family '{}' is not available in this version (greedy, lp, milp). Use one of these."
 wrong("back-end", BACKEND.format("higs"), scenario="solver: {backend: higs}")
 wrong("back-end, checked", BACKEND.format("higs"), scenario="solver: {backend: higs}", arguments="check scenario.yaml")
 wrong("mpi", NO_MPI, scenario="parallel: {enabled: true, method: mpi}")

@@ -166,8 +166,8 @@ REFUSED = {
     "back-end of another family": (Effort(backend="clarabel"), "solver.backend 'clarabel' does not serve the family milp (highs). Use one of these, or auto."),
     "a slip in an option": (Effort(options={"mip_rel_gab": 0.1}), "solver.options.mip_rel_gab is not an option of HiGHS. Did you mean 'mip_rel_gap'?"),
     "no such option": (Effort(options={"zzz": 1}), "solver.options.zzz is not an option of HiGHS. Use HiGHS's own names."),
-    "a value of the wrong kind": (Effort(options={"mip_rel_gap": "tight"}), "solver.options.mip_rel_gap is 'tight', which HiGHS refuses. Use a value of the kind 0.0."),
-    "a value out of range": (Effort(options={"mip_rel_gap": -1.0}), "solver.options.mip_rel_gap is -1.0, which HiGHS refuses. Use a value of the kind 0.0."),
+    "a value of the wrong kind": (Effort(options={"mip_rel_gap": "tight"}), "solver.options.mip_rel_gap is 'tight', which HiGHS refuses. Give a value like its default, 0.0001."),
+    "a value out of range": (Effort(options={"mip_rel_gap": -1.0}), "solver.options.mip_rel_gap is -1.0, which HiGHS refuses. Give a value like its default, 0.0001."),
 }  # fmt: skip
 
 

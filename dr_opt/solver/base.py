@@ -65,6 +65,7 @@ class Status(StrEnum):
     """How a solver ended; a status is a sentence."""
 
     OPTIMAL = "The plan is optimal within the gap asked for."
+    ROUNDED = "The plan is rounded from a relaxation, whose optimum is the bound."
     FEASIBLE = "The plan keeps every limit; this family proves no bound."
     TIME_LIMIT = "The time limit was reached; this is the best plan found until then."
     STOPPED = "The solver stopped early; this is the best plan it had."

@@ -16,7 +16,7 @@ import scipy.sparse
 from ..basics import InputError
 from ..calendar import OUTSIDE, dense_labels
 from ..problem import DUST_KWH, Problem
-from .base import Answer, Effort, Family, Flows, Status, achieved, clean, families
+from .base import Answer, Effort, Family, Flows, Status, achieved, arc_of, clean, families, no_flows
 
 # %% ../../nbs/api/17_greedy.ipynb #c005
 ORDERS = ("saving", "saving_per_kwh", "chronological")
@@ -191,10 +191,17 @@ def _move(k, a, kwh, new, candidates, routes, own, shared):  # type: ignore[no-u
 
 
 @numba.njit(cache=True)
-def _fill(rounds, per_kwh, pairs, candidates, routes, own, shared):  # type: ignore[no-untyped-def]
-    """Moves the best candidate again and again; gives (candidate, arc, kWh) of each flow."""
+def _fill(rounds, per_kwh, pairs, begun, candidates, routes, own, shared):  # type: ignore[no-untyped-def]
+    """Moves the best candidate again and again, after the flows `begun`; gives (candidate, arc, kWh) of each flow."""
     flow_k, flow_a, flow_kwh = [0], [0], [0.0]
     moved = np.zeros(len(candidates.customer))
+    for n in range(len(begun[0])):
+        k, a, kwh = begun[0][n], begun[1][n], begun[2][n]
+        _move(k, a, kwh, pairs or moved[k] == 0.0, candidates, routes, own, shared)
+        moved[k] += kwh
+        flow_k.append(k)
+        flow_a.append(a)
+        flow_kwh.append(kwh)
     for _ in range(rounds):
         heap = [(0, 0.0, 0, 0, -1)]
         for k in range(len(candidates.customer)):
@@ -228,13 +235,21 @@ def _fill(rounds, per_kwh, pairs, candidates, routes, own, shared):  # type: ign
 MOST_ROUNDS = 20
 
 
-def greedy_flows(problem: Problem, order: str = "saving") -> Flows:
-    """Feasible flows of a block, best first in the given order. Raises `InputError` for an order that does not exist."""
+def greedy_flows(problem: Problem, order: str = "saving", begun: Flows | None = None) -> Flows:
+    """Feasible flows of a block, best first in the given order, added to clean flows `begun` where given.
+
+    Raises `InputError` for an order that does not exist.
+    """
     if order not in ORDERS:
         raise InputError(f"solver.order is '{order}', which greedy does not know. Use {', '.join(ORDERS)}.")
     arcs, candidates = problem.arcs, _candidates(problem, order)
     routes = _Routes(arcs.destination, arcs.value, arcs.minutes)
-    k, a, kwh = _fill(MOST_ROUNDS, order == "saving_per_kwh", problem.count_pairs, candidates, routes, _own(problem), _shared(problem))
+    key, begun = len(problem.block.slots), begun or no_flows()
+    which = np.searchsorted(candidates.customer * key + candidates.slot, begun.customer * key + begun.origin)
+    first = which, arc_of(problem, begun), begun.kwh
+    k, a, kwh = _fill(
+        MOST_ROUNDS, order == "saving_per_kwh", problem.count_pairs, first, candidates, routes, _own(problem), _shared(problem)
+    )
     return clean(problem, Flows(candidates.customer[k], candidates.slot[k], arcs.destination[a], kwh))
 
 
