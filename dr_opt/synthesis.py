@@ -138,7 +138,10 @@ cities["mumbai"] = CityProfile(
 
 # %% ../nbs/api/05_synthesis.ipynb #c014
 def month_corners(by_month: Sequence[float]) -> np.ndarray:
-    """The values at mid-month, shape (12,), whose straight-line course has the monthly means `by_month`; never negative."""
+    """The values at mid-month, shape (12,), whose straight-line course has the monthly means `by_month`.
+
+    Never negative: where a corner is raised to 0, the means around it are a little higher than asked.
+    """
     wanted = np.asarray(by_month, float)
     neighbours = np.roll(np.eye(12), 1, axis=0) + np.roll(np.eye(12), -1, axis=0)
     return np.maximum(np.linalg.solve(0.75 * np.eye(12) + 0.125 * neighbours, wanted), 0.0)
