@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # two test workers already fill two cores
 
 # The same examples on every machine: a failure seen once is seen by everybody.
 settings.register_profile("fast", derandomize=True, deadline=None, database=None, max_examples=30)

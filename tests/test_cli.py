@@ -967,7 +967,7 @@ def test_run_again_from_the_written_scenario(here: Path, tmp_path_factory: pytes
 PARALLEL = ("", "", "{enabled: true, method: thread, workers: 2}", "{enabled: true, method: process, workers: 2}", "{enabled: true}")
 
 
-@pytest.mark.parametrize("family", ["milp", "greedy"])
+@pytest.mark.parametrize("family", ["greedy", pytest.param("milp", marks=pytest.mark.slow)])
 def test_same_plan_however_it_is_worked_out(family: str, here: Path) -> None:
     folders = []
     for number, parallel in enumerate(PARALLEL):

@@ -283,7 +283,7 @@ def check_forms(problem: Problem) -> None:
 
 # ---- the tests ---------------------------------------------------------------------------------------------------
 
-FAST, GROUP = 160, 10
+FAST, GROUP = 80, 10
 
 
 @pytest.mark.parametrize("first", range(0, FAST, GROUP))
@@ -292,7 +292,7 @@ def test_random_cases(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(1000, 2600, 50))
+@pytest.mark.parametrize("first", range(1000, 1800, 50))
 def test_many_random_cases(first: int) -> None:
     check_group(range(first, first + 50))
 
@@ -315,14 +315,14 @@ def test_the_cases_cover_every_limit() -> None:
     cases = [random_case(seed) for seed in range(FAST)]
     on = Counter(key for case in cases for key, rule in case.constraints.items() if rule is not None)
     for key in LIMIT_KEYS:
-        assert on[key] >= 15, key
-        assert key == "conservation" or on[key] <= FAST - 15, key
+        assert on[key] >= 8, key
+        assert key == "conservation" or on[key] <= FAST - 8, key
     models = Counter(case.model["name"] for case in cases)
-    assert min(models[name] for name in ("ImpactPrioritised", "ConveniencePrioritised", "HighUsageFocus")) >= 20
-    assert 20 <= sum(case.pairs for case in cases) <= FAST - 20
+    assert min(models[name] for name in ("ImpactPrioritised", "ConveniencePrioritised", "HighUsageFocus")) >= 10
+    assert 10 <= sum(case.pairs for case in cases) <= FAST - 10
     assert sum(len(set(case.city.values())) == 2 for case in cases) >= 15
     assert sum(bool(case.excluded) for case in cases) >= 8
-    assert sum(any(v is None or v < 0 for values in case.usage.values() for v in values) for case in cases) >= 20
+    assert sum(any(v is None or v < 0 for values in case.usage.values() for v in values) for case in cases) >= 10
     assert sum(len({tuple(m) for m in case.marginal.values()}) > len(set(case.city.values())) for case in cases) >= 15
 
 

@@ -182,7 +182,7 @@ def household_rows(folder: Path, shared_data: Path, most_kwh: float) -> pl.DataF
     return rows.with_columns(complete=usable == slots, slots=slots)
 
 
-@pytest.mark.parametrize("most_kwh", [50.0, 20.0])
+@pytest.mark.parametrize("most_kwh", [20.0, pytest.param(50.0, marks=pytest.mark.slow)])
 def test_households_account(households: Path, shared_data: Path, tmp_path: Path, most_kwh: float) -> None:
     ran, summary, shifts = run(households, tmp_path / "out", f"max_plausible_kwh={most_kwh}")
     rows = household_rows(tmp_path, shared_data, most_kwh)
