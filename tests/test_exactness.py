@@ -320,10 +320,10 @@ def test_the_cases_cover_every_limit() -> None:
     models = Counter(case.model["name"] for case in cases)
     assert min(models[name] for name in ("ImpactPrioritised", "ConveniencePrioritised", "HighUsageFocus")) >= 10
     assert 10 <= sum(case.pairs for case in cases) <= FAST - 10
-    assert sum(len(set(case.city.values())) == 2 for case in cases) >= 15
-    assert sum(bool(case.excluded) for case in cases) >= 8
-    assert sum(any(v is None or v < 0 for values in case.usage.values() for v in values) for case in cases) >= 10
-    assert sum(len({tuple(m) for m in case.marginal.values()}) > len(set(case.city.values())) for case in cases) >= 15
+    assert sum(len(set(case.city.values())) == 2 for case in cases) >= 8
+    assert sum(bool(case.excluded) for case in cases) >= 5
+    assert sum(any(v is None or v < 0 for values in case.usage.values() for v in values) for case in cases) >= 5
+    assert sum(len({tuple(m) for m in case.marginal.values()}) > len(set(case.city.values())) for case in cases) >= 8
 
 
 def test_the_enumeration_needs_no_pruning() -> None:
