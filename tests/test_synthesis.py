@@ -8,16 +8,7 @@ import polars as pl
 import pytest
 
 from dr_opt.basics import InputError
-from dr_opt.synthesis import (
-    Habits,
-    Peak,
-    along_the_year,
-    cities,
-    month_corners,
-    split_customers,
-    synthesise,
-    synthesise_arrays,
-)
+from dr_opt.synthesis import Habits, Peak, along_the_year, cities, month_corners, split_customers, synthesise, synthesise_arrays
 
 SCHEMA = {
     "ca_id": pl.String,
