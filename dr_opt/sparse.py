@@ -27,7 +27,7 @@ def tied_value(problem: Problem) -> np.ndarray:
 # %% ../nbs/api/09_sparse.ipynb #c007
 @dataclass(frozen=True)
 class SparseProblem:
-    """max objective·x, lower ≤ x ≤ upper, row_lower ≤ matrix·x ≤ row_upper, integer where marked.
+    """max objective·x − Σ quadratic·x², lower ≤ x ≤ upper, row_lower ≤ matrix·x ≤ row_upper, integer where marked.
 
     `matrix` is triplets (row, column, coefficient). With `aggregated`, the first columns are the outflows of the
     problem's candidates and the last ones the routed energy of its arcs; else the first `moves` columns are the flows
@@ -45,6 +45,11 @@ class SparseProblem:
     candidate: np.ndarray  # of each flow column (arc form)
     arc: np.ndarray  # of each flow column (arc form)
     binary_column: np.ndarray  # the binary of each candidate (or, counting pairs, of each flow column), -1 for none
+    quadratic: np.ndarray | None = None  # of each column, never negative, g/kWh²; None: all nought
+
+    def value(self, x: np.ndarray) -> float:
+        """The objective at `x`."""
+        return float(self.objective @ x) - (0.0 if self.quadratic is None else float(self.quadratic @ x**2))
 
 # %% ../nbs/api/09_sparse.ipynb #c009
 class _Rows:
@@ -130,7 +135,7 @@ def lay_out(problem: Problem, aggregated: bool, relaxed: bool = False) -> _Layou
     start, stop = problem.arc_start[key], problem.arc_start[key + 1]
     candidate = np.repeat(np.arange(len(customer)), stop - start)
     arc = np.arange(len(candidate)) - np.repeat(np.cumsum(stop - start) - stop, stop - start)
-    item = candidate if problem.count_pairs else np.arange(len(customer))
+    item = candidate if problem.count_pairs and not aggregated else np.arange(len(customer))
     counts = binding_counts(problem, customer[item], slot[item])
     needs = problem.lowest_kwh[customer, slot][item] > 0
     for member, _, _ in counts:
@@ -142,15 +147,20 @@ def lay_out(problem: Problem, aggregated: bool, relaxed: bool = False) -> _Layou
     return _Layout(aggregated, customer, slot, candidate, arc, item, binary, counts, flows, size)
 
 # %% ../nbs/api/09_sparse.ipynb #c015
-def sparse_form(problem: Problem, aggregated: bool | None = None, relaxed: bool = False) -> SparseProblem:
-    """The rows and columns of a problem: aggregated where moves are counted by slot, unless asked otherwise.
+def sparse_form(
+    problem: Problem, aggregated: bool | None = None, relaxed: bool = False, comfort_g_per_kwh2: float = 0.0
+) -> SparseProblem:
+    """The rows and columns of a problem: aggregated where moves are counted by slot or relaxed, unless asked otherwise.
 
-    `relaxed` counts a move for the share of its slot that it takes, and needs no binaries. Raises `ValueError` for the
-    aggregated form with moves counted by pair, which it cannot express.
+    `relaxed` counts a move for the share of its slot that it takes, and needs no binaries. `comfort_g_per_kwh2` charges
+    the square of what leaves each slot of a customer. Raises `ValueError` for the aggregated form with moves counted by
+    pair and not relaxed, and for the comfort cost in any other form: neither can be expressed.
     """
-    if aggregated and problem.count_pairs:
+    if aggregated and problem.count_pairs and not relaxed:
         raise ValueError("the aggregated form cannot count pairs")
-    aggregated = not problem.count_pairs if aggregated is None else aggregated
+    aggregated = relaxed or not problem.count_pairs if aggregated is None else aggregated
+    if comfort_g_per_kwh2 and not aggregated:
+        raise ValueError("only the aggregated form has a column for what leaves a slot")
     layout, rows = lay_out(problem, aggregated, relaxed), _Rows()
     highest = problem.highest_kwh[layout.customer, layout.slot]
     objective, lower, upper, integer = np.zeros(layout.size), np.zeros(layout.size), np.ones(layout.size), np.zeros(layout.size, bool)
@@ -167,6 +177,7 @@ def sparse_form(problem: Problem, aggregated: bool | None = None, relaxed: bool 
     _city_rows(rows, problem, layout)
     none = np.zeros(0, np.int64)
     flow_columns = (none, none) if aggregated else (layout.candidate, layout.arc)
+    quadratic = np.where(np.arange(layout.size) < layout.flows, comfort_g_per_kwh2, 0.0)
     return SparseProblem(
         objective=objective,
         lower=lower,
@@ -179,6 +190,7 @@ def sparse_form(problem: Problem, aggregated: bool | None = None, relaxed: bool 
         candidate=flow_columns[0],
         arc=flow_columns[1],
         binary_column=layout.binary,
+        quadratic=quadratic if comfort_g_per_kwh2 else None,
     )
 
 # %% ../nbs/api/09_sparse.ipynb #c017

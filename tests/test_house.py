@@ -26,11 +26,12 @@ MODULE_OF_NOTEBOOK = {
     "12_conservation": "constraints.conservation", "13_models": "models", "14_parallel": "parallel",
     "15_solver": "solver.base", "16_backends": "solver.backends",
     "16_judging": "solver.judging", "16_layers": "solver.layers",
-    "17_greedy": "solver.greedy", "18_milp": "solver.milp",
-    "19_lp": "solver.lp", "20_continuous": "solver.continuous", "21_prices": "solver.prices", "22_parameters": "parameters",
+    "17_greedy": "solver.greedy", "17_highs": "solver.highs", "17_matching": "solver.matching",
+    "17_translation": "solver.translation", "18_lp": "solver.lp", "19_milp": "solver.milp", "20_continuous": "solver.continuous", "21_prices": "solver.prices",
+    "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
     "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan",
-    "27_pipeline": "pipeline", "28_drawing": "drawing", "29_plots": "plots", "30_report": "report",
+    "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_plots": "plots", "30_report": "report",
     "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip
 PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}

@@ -257,7 +257,8 @@ class Greedy(Family):
     """Best move first; a feasible plan without a bound."""
 
     name = "greedy"
-    backends = ("numba",)
+    means = "best move first: a feasible plan, fast"
+    program = "numba"
 
     def solve(self, problem: Problem, effort: Effort) -> Answer:
         """The greedy plan of a block, in `effort.order`."""

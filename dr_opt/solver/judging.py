@@ -9,7 +9,6 @@ __all__ = ['OPTIMAL', 'LATE', 'INFEASIBLE', 'UNBOUNDED', 'DIED', 'REMEDIES', 'LA
 # %% ../../nbs/api/16_judging.ipynb #c002
 import contextlib
 import ctypes
-import importlib.util
 import os
 import sys
 import tempfile
@@ -164,19 +163,9 @@ class Found:
 class Layer(Backend):
     """Base of the back-ends that are reached through another package."""
 
-    title: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()  # every package of the route
-    route: ClassVar[str] = ""
-    licence: ClassVar[str] = ""  # what it limits, in words; empty: nothing
-    first_order: ClassVar[bool] = False
     tolerance: ClassVar[float] = 1e-6  # what a point may break limits by
     names: ClassVar[Mapping[str, str]] = {}  # its own names of gap, time_limit_seconds, threads, seed
     always: ClassVar[Mapping[str, Any]] = {}  # options that are always set, the user's go before
-
-    @property
-    def available(self) -> bool:
-        """Whether every package of its route is installed."""
-        return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
     def known_options(self, integers: bool) -> Iterable[str] | None:
         """The names of its options; None where only the solver itself can tell."""

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CVXPY_ENDS', 'PYOMO_ENDS', 'CvxpyLayer', 'cvxpy_problem', 'CvxoptGlpk', 'Clarabel', 'Ecos', 'Scs', 'Gurobi', 'Cplex',
-           'write_lp', 'PyomoLayer', 'Cbc', 'GlpkProgram', 'Scip', 'Glpk', 'backend_for']
+           'write_lp', 'PyomoLayer', 'Cbc', 'GlpkProgram', 'Scip', 'Glpk']
 
 # %% ../../nbs/api/16_layers.ipynb #c002
 import contextlib
@@ -466,14 +466,3 @@ class Glpk(CvxoptGlpk):
 
 for layer in (Glpk(), Cbc(), Scip(), Gurobi(), Cplex(), Clarabel(), Ecos(), Scs()):
     backends[layer.name] = layer
-
-
-def backend_for(name: str, integers: bool) -> Backend:
-    """The back-end of that name. Raises `InputError` where it is unknown, knows no integers though asked to, or is not installed."""
-    backend = backends[name]
-    if integers and not backend.integers:
-        able = [other for other in backends if backends[other].integers and backends[other].available]
-        raise InputError(f"solver.backend '{name}' knows no integers, which counting moves needs. Use {listed(able)}, or solver.family lp.")
-    if not backend.available:
-        raise InputError(f"solver.backend '{name}' is not installed here. Install it ({backend.install}), or use auto.")
-    return backend
