@@ -36,15 +36,18 @@ _HOME = {
     "Period": "tables",
     "Plan": "plan",
     "Readings": "readings",
+    "Relaxation": "relaxation",
     "RegionalShiftCap": "constraints.technical",
     "Scenario": "scenario",
     "SolverChoice": "scenario",
     "SolverError": "basics",
+    "compare": "sweeps",
     "optimise": "pipeline",
     "read_plan": "plan",
     "read_readings": "readings",
     "register_limit": "problem",
     "register_metric": "metrics",
+    "solvers": "solver.selection",
     "synthesise": "synthesis",
 }
 
@@ -67,7 +70,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.plan import Plan, read_plan
     from dr_opt.problem import Limit, register_limit
     from dr_opt.readings import Columns, FactorColumns, Readings, read_readings
+    from dr_opt.relaxation import Relaxation
     from dr_opt.scenario import Constraints, Output, Parallel, Scenario, SolverChoice
+    from dr_opt.solver.selection import solvers
+    from dr_opt.sweeps import compare
     from dr_opt.synthesis import synthesise
     from dr_opt.tables import CustomerChoice, Period
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAMBDA_PRECISION', 'may_move', 'chosen_limits', 'joined_periods', 'check_solver', 'make_problems', 'Run', 'solve_all',
-           'answer_block', 'shifts_of', 'solved', 'Stopwatch', 'peak_memory_mib', 'machine', 'AuditError',
+           'answer_block', 'shifts_of', 'solved', 'relaxed', 'Stopwatch', 'peak_memory_mib', 'machine', 'AuditError',
            'readings_of', 'optimise', 'binding_table', 'check_scenario']
 
 # %% ../nbs/api/27_pipeline.ipynb #c002
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,9 +45,10 @@ from dr_opt.problem import (
     slot_pairs,
 )
 from .readings import DataReport, Readings, handle_missing, with_calendar
+from .relaxation import Relaxation, relaxation
 from .scenario import Scenario
-from .solver import greedy, lp, milp  # noqa: F401  they register their families
-from .solver.base import Answer, Effort, Status, families, solve_problem
+from .solver.base import Answer, Choice, Effort, Family, Status, solve_problem
+from .solver.selection import families
 from .tables import Selection, Tables, empty_shifts, labelled_readings
 
 # %% ../nbs/api/27_pipeline.ipynb #c005
@@ -75,14 +77,7 @@ def joined_periods(limits: Sequence[Limit]) -> set[str]:
 # %% ../nbs/api/27_pipeline.ipynb #c009
 def check_solver(scenario: Scenario) -> None:
     """Raises `InputError` where the scenario's family, back-end or parallel method is not there."""
-    choice = scenario.solver
-    if choice.family not in families:
-        raise InputError(
-            f"solver.family '{choice.family}' is not available in this version ({listed(sorted(families))}). Use one of these."
-        )
-    families[choice.family].backend_for(choice.backend)
-    if choice.family == "lp" and not choice.repair:
-        raise InputError("solver.repair is false, but fractional solutions are not available in this version. Leave it true.")
+    families[scenario.solver.family].choose(scenario.solver.backend)
     check_method(scenario.parallel.method if scenario.parallel.enabled else None)
 
 
@@ -117,6 +112,7 @@ class Run:
     problems: Sequence[Problem]
     answers: Sequence[Answer]
     min_saving_g_per_kwh: float | None
+    chosen: Choice
 
     @property
     def kwh(self) -> float:
@@ -130,14 +126,15 @@ LAMBDA_PRECISION = 0.01  # of the λ that the search begins with
 def solve_all(problems: Sequence[Problem], scenario: Scenario) -> Run:
     """Answers at the model's λ, lowered where the model asks for more energy than it moves."""
     start = scenario.model.min_saving(problems)
-    run = _solve_at(start, problems, scenario)
+    chosen = families[scenario.solver.family].choose(scenario.solver.backend, problems)
+    run = _solve_at(start, problems, scenario, chosen)
     least = scenario.model.least_total_kwh
     if start is None or least is None or run.kwh >= least or start == 0:
         return run
-    enough = _solve_at(0.0, problems, scenario)
+    enough = _solve_at(0.0, problems, scenario, chosen)
     low, high = 0.0, start
     while enough.kwh >= least and high - low > LAMBDA_PRECISION * start:
-        middle = _solve_at((low + high) / 2, problems, scenario)
+        middle = _solve_at((low + high) / 2, problems, scenario, chosen)
         if middle.kwh >= least:
             low, enough = (low + high) / 2, middle
         else:
@@ -150,7 +147,7 @@ def answer_block(task: tuple[str, Problem, Effort]) -> Answer:
     return solve_problem(task)
 
 
-def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: Scenario) -> Run:
+def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: Scenario, chosen: Choice) -> Run:
     """Answers of all blocks at one λ."""
     choice = scenario.solver
     effort = Effort(
@@ -158,14 +155,17 @@ def _solve_at(min_saving: float | None, problems: Sequence[Problem], scenario: S
         time_limit_seconds=choice.time_limit_seconds,
         threads=1,
         seed=scenario.seed,
-        backend=choice.backend,
+        backend=chosen.backend,
         order=choice.order,
+        repair=choice.repair,
+        rho_g_per_kwh2=choice.rho,
         options=choice.options,
     )
     parallel = scenario.parallel
     method = (parallel.method or "process") if parallel.enabled else None
     tasks = [(choice.family, priced(problem, min_saving), effort) for problem in problems]
-    return Run([task[1] for task in tasks], run_all(answer_block, tasks, method, parallel.workers, show=scenario.progress), min_saving)
+    answers = run_all(answer_block, tasks, method, parallel.workers, show=scenario.progress)
+    return Run([task[1] for task in tasks], answers, min_saving, chosen)
 
 # %% ../nbs/api/27_pipeline.ipynb #c015
 def shifts_of(problem: Problem, answer: Answer, timezone_name: str) -> pl.DataFrame:
@@ -197,8 +197,27 @@ def _total_bound(answers: Sequence[Answer]) -> float | None:
 
 def _status(answers: Sequence[Answer]) -> str:
     """One sentence for all blocks: the weakest of theirs."""
-    order = [Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING]
+    order = [Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING]
     return str(next((status for status in order if any(answer.status is status for answer in answers)), Status.NOTHING))
+
+
+def _objective(family: Family, min_saving: float | None) -> str:
+    """The name of what was maximised, as `metrics` has it registered."""
+    saved = "grams saved" if min_saving is None else "grams saved beyond min_saving_g_per_kwh"
+    return f"{saved} less the {family.cost}" if family.cost else saved
+
+
+def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
+    """Who solved it, how it ended, what was reached and what cannot be exceeded."""
+    family = families[scenario.solver.family]
+    return {
+        "family": family.name,
+        "backend": run.chosen.backend,
+        "status": _status(run.answers),
+        "objective": _objective(family, run.min_saving_g_per_kwh),
+        "achieved": float(sum(answer.achieved for answer in run.answers)),
+        "bound": _total_bound(run.answers) if family.proves_bound else None,
+    }
 
 
 def solved(run: Run, scenario: Scenario) -> Solved:
@@ -217,13 +236,8 @@ def solved(run: Run, scenario: Scenario) -> Solved:
     value = run.min_saving_g_per_kwh
     return Solved(
         shifts=pl.concat([empty_shifts(scenario.calendar), *parts]),
-        family=family.name,
-        backend=family.backend_for(scenario.solver.backend),
-        status=_status(run.answers),
-        objective="grams saved" if value is None else "grams saved beyond min_saving_g_per_kwh",
-        achieved=float(sum(a.achieved for a in run.answers)),
-        bound=_total_bound(run.answers) if family.proves_bound else None,
-        grams_objective=value is None,
+        **_facts(run, scenario),
+        grams_objective=value is None and not family.cost,
         min_saving_g_per_kwh=value,
         prices=None,
         model_limits=(*scenario.model.limits(), *([] if value is None else [MinimumSaving(min_saving_g_per_kwh=value)])),
@@ -231,6 +245,15 @@ def solved(run: Run, scenario: Scenario) -> Solved:
     )
 
 # %% ../nbs/api/27_pipeline.ipynb #c019
+def relaxed(run: Run, scenario: Scenario) -> Relaxation:
+    """The flows of relaxations, each with its share of the most that may leave its slot."""
+    parts = [empty_shifts(scenario.calendar).with_columns(share_of_move=pl.lit(None, pl.Float64))]
+    for problem, answer in zip(run.problems, run.answers, strict=True):
+        most = problem.highest_kwh[answer.flows.customer, answer.flows.origin]
+        parts.append(shifts_of(problem, answer, scenario.calendar.timezone).with_columns(share_of_move=answer.flows.kwh / most))
+    return relaxation(pl.concat(parts).sort("city", "customer_id", "original_time", "shifted_time"), _facts(run, scenario))
+
+# %% ../nbs/api/27_pipeline.ipynb #c021
 @dataclass
 class Stopwatch:
     """Seconds spent by stage, for `run.json`."""
@@ -256,7 +279,7 @@ def peak_memory_mib() -> float | None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
 
-# %% ../nbs/api/27_pipeline.ipynb #c021
+# %% ../nbs/api/27_pipeline.ipynb #c023
 def machine(scenario: Scenario) -> dict[str, object]:
     """Where a run took place, and with how many workers."""
     workers = worker_count(scenario.parallel.workers, sys.maxsize) if scenario.parallel.enabled else 1
@@ -276,11 +299,12 @@ def readings_of(source: Readings | pl.DataFrame | str | Path | None, scenario: S
     return handle_missing(with_calendar(source, scenario.calendar), scenario.missing)
 
 
-def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None) -> Plan:
+def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None) -> Plan | Relaxation:
     """An audited plan for the readings (those of the scenario where None) under the scenario (the default one where None).
 
-    Raises `InputError` for unusable readings or settings, `SolverError` where a solver failed and there is no plan, and
-    `AuditError` should a plan break a limit.
+    With `solver: {family: lp, repair: false}` a `Relaxation`, which is no plan and is not audited. Raises `InputError` for
+    unusable readings or settings, `SolverError` where a solver failed and there is no plan, and `AuditError` should a plan
+    break a limit.
     """
     scenario = scenario or Scenario()
     watch, began = Stopwatch(), datetime.now(UTC)
@@ -290,8 +314,11 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
         problems = make_problems(usable, scenario)
     with watch.stage("solving"):
         run = solve_all(problems, scenario)
+    if not scenario.solver.gives_plan:
+        return relaxed(run, scenario)
     with watch.stage("assembling"):
-        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, "blocks": len(problems), **machine(scenario)}
+        size = {"blocks": len(problems), "choice": run.chosen.reason}
+        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         plan = assemble(usable, scenario, solved(run, scenario), facts)
     with watch.stage("auditing"), progress("auditing", 1, "plan", scenario.progress) as bar:
         audit = plan.audit()
@@ -308,7 +335,7 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
         )
     return plan
 
-# %% ../nbs/api/27_pipeline.ipynb #c023
+# %% ../nbs/api/27_pipeline.ipynb #c025
 def binding_table(problems: Sequence[Problem], limits: Sequence[Limit]) -> pl.DataFrame:
     """One row per limit: `limit, places` (slots, groups or sums it looks at) and `can_bind` (those where it may matter)."""
     rows = []
@@ -361,7 +388,7 @@ def _largest_use(problem: Problem, kind: CitySum) -> np.ndarray:
             np.add.at(use, side[0], np.maximum(side[2], 0) * most.ravel()[side[1]])
     return use
 
-# %% ../nbs/api/27_pipeline.ipynb #c024
+# %% ../nbs/api/27_pipeline.ipynb #c026
 def check_scenario(scenario: Scenario) -> tuple[DataReport, pl.DataFrame]:
     """What a run would work with, without solving: the data report with the limits' notes, and `binding_table`."""
     readings = readings_of(None, scenario)

@@ -88,15 +88,20 @@ class SolverChoice(Parameters):
     """How the plan is sought."""
 
     family: str = parameter("milp", f"The kind of solver: {', '.join(FAMILIES)}, or one that was registered.")
-    backend: str = parameter("auto", "The program that solves; auto: the best one installed. Of no use to greedy.")
+    backend: str = parameter("auto", "The program that solves (dr-opt solvers lists them); auto: the best one installed. Of no use to greedy.")
     gap: float = parameter(1e-4, "Relative distance from the proven bound at which a block is done, unless its time is up.", "1", ge=0)
     time_limit_seconds: float | None = parameter(
         None, "Longest time for a block (a city's week, as a rule); null: no limit. Where reached, equal runs may differ.", "seconds", gt=0
     )
-    options: dict[str, JsonValue] = parameter({}, "Options passed to the back-end under its own names.")
+    options: dict[str, JsonValue] = parameter({}, "Options passed to the back-end under its own names, such as {threads: 2} for HiGHS.")
     order: Literal["saving", "saving_per_kwh", "chronological"] = parameter("saving", "greedy: which move comes first.")
     repair: bool = parameter(True, "lp: turn the fractional solution into a plan that keeps every limit.")
     rho: float = parameter(100.0, "continuous: weight of the quadratic comfort cost.", "g/kWh²", ge=0)
+
+    @property
+    def gives_plan(self) -> bool:
+        """Whether a plan comes out; a relaxation that is not repaired is none."""
+        return self.repair or self.family != "lp"
 
     @field_validator("family")
     @classmethod
@@ -364,6 +369,10 @@ def _idle(scenario: Scenario) -> list[tuple[str, bool, str, str]]:
     return [
         ("parallel.method", alone and parallel.method is not None, "while parallel.enabled is false", "Set it to true."),
         ("parallel.workers", alone and parallel.workers is not None, "while parallel.enabled is false", "Set it to true."),
+        *(
+            (f"solver.{name}", solver.family in families and getattr(solver, name) != getattr(default.solver, name), family, "Leave it out.")
+            for name, families in (("gap", ("greedy", "lp", "continuous")), ("time_limit_seconds", ("greedy",)), ("options", ("greedy",)))
+        ),
         ("solver.order", solver.family != "greedy" and solver.order != "saving", family, "Set solver.family to greedy."),
         ("solver.repair", solver.family != "lp" and not solver.repair, family, "Set solver.family to lp."),
         ("solver.rho", solver.family != "continuous" and solver.rho != default.solver.rho, family, "Set solver.family to continuous."),

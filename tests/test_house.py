@@ -30,7 +30,7 @@ MODULE_OF_NOTEBOOK = {
     "17_translation": "solver.translation", "18_lp": "solver.lp", "19_milp": "solver.milp", "20_continuous": "solver.continuous", "21_prices": "solver.prices",
     "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
-    "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan",
+    "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan", "26_relaxation": "relaxation",
     "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_plots": "plots", "30_report": "report",
     "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip

@@ -115,6 +115,7 @@ class Family(ABC):
     name: ClassVar[str] = ""
     means: ClassVar[str] = ""  # one line for the table of families
     program: ClassVar[str] = "none"  # what does the work where no back-end is needed
+    cost: ClassVar[str] = ""  # what its objective takes off the model's, in words; empty: nothing
     proves_bound: ClassVar[bool] = False
 
     @property
