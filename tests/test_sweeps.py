@@ -1,0 +1,173 @@
+"""Plans side by side: every row says what the plan's own summary says, and unlike plans are named."""
+
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import dr_opt
+from dr_opt.basics import InputError
+from dr_opt.calendar import Calendar
+from dr_opt.metrics import FigureTables, metrics, register_metric
+from dr_opt.plan import Plan
+from dr_opt.scenario import Constraints, Scenario, SolverChoice
+from dr_opt.sweeps import compare
+from dr_opt.tables import CustomerChoice, Period, example_readings
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+FOUR_HOURS = Calendar(slot_minutes=60, day_boundaries=(0, 3))
+FEW = Constraints(peak_hour_comfort=None, regional_shift_cap=None, household_minimum_usage=None, no_new_spike=None)
+USAGE = {"anita": [2, 1, 0, 1] * 2, "bala": [3, 1, 1, 0] * 2, "chitra": [1, 1, 0, 1] * 2}
+CITIES = {"anita": "delhi", "bala": "delhi", "chitra": "mumbai"}
+WHAT = ["plan", "family", "backend", "status", "objective", "min_saving_g_per_kwh", "achieved", "bound", "gap", "household_days"]
+GIVE = 'Give plans by name: {"milp": plan, "greedy": other}.'
+
+
+def scenario_of(**more: Any) -> Scenario:
+    """Four hours a day, and only counts, window and conservation."""
+    return Scenario(calendar=FOUR_HOURS, constraints=FEW, progress=False, **more)
+
+
+@cache
+def plan_of(family: str = "milp", more_kwh: float = 0, name: str = "dr_opt") -> Plan:
+    """A plan of three households in two cities, two days of four hours; `more_kwh` makes other readings."""
+    usage = {name: [values[0] + more_kwh, *values[1:]] for name, values in USAGE.items()}
+    readings = example_readings(usage, [900, 400, 500, 600] * 2, [700, 600, 650, 600] * 2, CITIES, calendar=FOUR_HOURS)
+    return dr_opt.optimise(readings, scenario_of(name=name, solver=SolverChoice(family=family)))
+
+
+def test_it_is_a_public_name() -> None:
+    assert dr_opt.compare is compare and "compare" in dir(dr_opt)
+
+
+def test_a_row_for_each_plan_in_the_order_given() -> None:
+    plans = {name: plan_of() for name in ("b", "a", "c")} | {"greedy": plan_of("greedy")}
+    assert compare(plans)["plan"].to_list() == ["b", "a", "c", "greedy"]
+
+
+def test_columns_are_what_a_plan_is_then_its_headline_figures() -> None:
+    headline = [name for name, metric in metrics.items() if metric.headline]
+    assert compare({"a": plan_of()}).columns == [*WHAT, *headline, "data_hash"]
+
+
+def test_every_adds_the_finer_figures() -> None:
+    assert compare({"a": plan_of()}, every=True).columns == [*WHAT, *metrics, "data_hash"]
+
+
+def test_rows_say_what_the_summaries_say() -> None:
+    plans = {"exact": plan_of(), "greedy": plan_of("greedy")}
+    for row in compare(plans, every=True).iter_rows(named=True):
+        summary = plans[row["plan"]].summary
+        for name, value in row.items():
+            if name not in ("plan", "household_days"):
+                assert value == (summary["total"][name] if name in summary["total"] else summary.get(name)), name
+        assert row["household_days"] == 6
+
+
+def test_columns_keep_their_kind_without_values() -> None:
+    one, other = compare({"greedy": plan_of("greedy")}), compare({"exact": plan_of()})
+    assert one["bound"].to_list() == [None]
+    assert one.schema == other.schema
+    assert len(pl.concat([one, other])) == 2
+    counts = [name for name, metric in metrics.items() if not metric.unit and metric.headline]
+    assert {one.schema[name] for name in [*counts, "household_days"]} == {pl.Int64()}
+
+
+def test_a_plan_that_moves_nothing_is_a_row_too() -> None:
+    flat = example_readings({"anita": [1] * 4}, [500] * 4, calendar=FOUR_HOURS)
+    idle = dr_opt.optimise(flat, scenario_of())
+    (row,) = compare({"idle": idle}).iter_rows(named=True)
+    assert (row["kwh_moved"], row["moves"], row["tco2_avoided"], row["g_per_kwh_moved"]) == (0, 0, 0, None)
+
+
+def test_a_registered_figure_is_a_column() -> None:
+    @register_metric("largest_shift_kwh", "kWh", "the largest shift")
+    def largest(tables: FigureTables) -> float | None:
+        return tables.shifts["kwh"].max()
+
+    try:
+        with_it = plan_of(name="with a figure more")
+        table = compare({"with": with_it, "without": plan_of()})
+        assert table["largest_shift_kwh"].to_list() == [with_it.shifts["kwh"].max(), None]
+        assert table.columns[-1] == "data_hash"
+    finally:
+        del metrics["largest_shift_kwh"]
+
+
+def test_a_plan_read_back_gives_the_same_row(tmp_path: Path) -> None:
+    plan = plan_of()
+    again = dr_opt.read_plan(plan.write(tmp_path / "results"))
+    assert compare({"a": again}, every=True).equals(compare({"a": plan}, every=True))
+
+
+def test_the_plans_are_left_as_they_were() -> None:
+    plan = plan_of()
+    before = plan.summary.to_dict()
+    compare({"a": plan, "b": plan})
+    assert plan.summary.to_dict() == before
+
+
+# Like with like
+
+
+def said(plans: dict[str, Plan]) -> list[str]:
+    """The warnings that a comparison gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compare(plans)
+    assert {warning.category for warning in caught} <= {UserWarning}
+    assert {warning.filename for warning in caught} <= {__file__}, "a warning should point at the line that compares"
+    return [str(warning.message) for warning in caught]
+
+
+END = "so rows differ by more than how the plans were made."
+
+
+def test_other_readings_are_named() -> None:
+    plans = {"a": plan_of(), "b": plan_of(more_kwh=1), "c": plan_of("greedy"), "d": plan_of(more_kwh=2)}
+    assert said(plans) == [f"'b', 'd': made from other readings than 'a', {END}"]
+    assert compare({"a": plans["a"], "c": plans["c"]})["data_hash"].n_unique() == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"period": Period(start="2025-11-18")}, {"cities": ["delhi"]}, {"customers": CustomerChoice(exclude=["bala"])}]
+)
+def test_other_days_or_households_are_named(changes: dict[str, Any]) -> None:
+    other = dr_opt.optimise(plan_of().readings, plan_of().scenario.model_copy(update=changes))
+    assert said({"a": plan_of(), "b": other}) == [f"'b': asking other households or days than 'a', {END}"]
+
+
+def test_days_written_out_are_the_same_days() -> None:
+    whole = Period(start="2025-11-17", end="2025-11-18")
+    other = dr_opt.optimise(plan_of().readings, plan_of().scenario.model_copy(update={"period": whole}))
+    assert said({"a": plan_of(), "b": other}) == []
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("plans", "faults"),
+    [
+        ({}, [f"plans is empty, which leaves nothing to compare. {GIVE}"]),
+        ([], [f"plans is of type list, not a mapping. {GIVE}"]),
+        (None, [f"plans is of type NoneType, not a mapping. {GIVE}"]),
+        ({"a": None}, ["plans['a'] is of type NoneType, which is no plan. Give what optimise or read_plan returns."]),
+        (
+            {1: "results", "b": {}},
+            [
+                f"plans names one of them 1, which is no text. {GIVE}",
+                "plans[1] is of type str, which is no plan. Give what optimise or read_plan returns.",
+                "plans['b'] is of type dict, which is no plan. Give what optimise or read_plan returns.",
+            ],
+        ),
+    ],
+)
+def test_what_is_no_plan_is_refused(plans: Any, faults: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        compare(plans)
+    assert str(refused.value).splitlines() == faults
