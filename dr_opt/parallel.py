@@ -6,6 +6,7 @@
 __all__ = ['Item', 'Result', 'METHODS', 'check_method', 'worker_count', 'run_all']
 
 # %% ../nbs/api/14_parallel.ipynb #c002
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -34,10 +35,21 @@ def worker_count(asked: int | None, items: int) -> int:
     return max(1, min(asked or cores, items))
 
 # %% ../nbs/api/14_parallel.ipynb #c007
+def _log_alike(level: int) -> None:
+    """In a fresh worker: what the package logs from this level on goes to standard error, as it does at home."""
+    package = logging.getLogger("dr_opt")
+    package.setLevel(level)
+    package.addHandler(logging.StreamHandler())
+
+
 @contextmanager
 def _pool(method: str, workers: int) -> Iterator[Executor]:
     """A pool that drops waiting work at once when something goes wrong."""
-    pool: Executor = ThreadPoolExecutor(workers) if method == "thread" else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    level = logging.getLogger("dr_opt.solver").getEffectiveLevel()
+    begin: dict[str, Any] = {"initializer": _log_alike, "initargs": (level,)} if level < logging.WARNING else {}
+    pool: Executor = (
+        ThreadPoolExecutor(workers) if method == "thread" else ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **begin)
+    )
     try:
         yield pool
     finally:

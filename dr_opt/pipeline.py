@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .basics import DrOptError, InputError, listed, progress
+from .basics import DrOptError, InputError, progress
 from .blocks import Block, City, city_arrays, make_blocks
 from .calendar import day_number, day_of_number
 from .models import MinimumSaving, priced

@@ -16,7 +16,7 @@ import polars as pl
 # %% ../nbs/api/26_relaxation.ipynb #c005
 @dataclass(frozen=True)
 class Relaxation:
-    """The flows of a relaxation and its facts: `family, backend, status, objective, achieved, bound, kwh_moved, whole_moves, parts_of_moves`."""
+    """The flows of a relaxation, and `summary`: family to bound as in a plan's, `kwh_moved, whole_moves, parts_of_moves`."""
 
     flows: pl.DataFrame
     summary: Mapping[str, Any]

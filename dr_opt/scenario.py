@@ -88,7 +88,9 @@ class SolverChoice(Parameters):
     """How the plan is sought."""
 
     family: str = parameter("milp", f"The kind of solver: {', '.join(FAMILIES)}, or one that was registered.")
-    backend: str = parameter("auto", "The program that solves (dr-opt solvers lists them); auto: the best one installed. Of no use to greedy.")
+    backend: str = parameter(
+        "auto", "The program that solves, of those that dr-opt solvers lists; auto: the best one installed. Not for greedy."
+    )
     gap: float = parameter(1e-4, "Relative distance from the proven bound at which a block is done, unless its time is up.", "1", ge=0)
     time_limit_seconds: float | None = parameter(
         None, "Longest time for a block (a city's week, as a rule); null: no limit. Where reached, equal runs may differ.", "seconds", gt=0
@@ -370,8 +372,8 @@ def _idle(scenario: Scenario) -> list[tuple[str, bool, str, str]]:
         ("parallel.method", alone and parallel.method is not None, "while parallel.enabled is false", "Set it to true."),
         ("parallel.workers", alone and parallel.workers is not None, "while parallel.enabled is false", "Set it to true."),
         *(
-            (f"solver.{name}", solver.family in families and getattr(solver, name) != getattr(default.solver, name), family, "Leave it out.")
-            for name, families in (("gap", ("greedy", "lp", "continuous")), ("time_limit_seconds", ("greedy",)), ("options", ("greedy",)))
+            (f"solver.{name}", solver.family in without and getattr(solver, name) != getattr(default.solver, name), family, "Leave it out.")
+            for name, without in (("gap", ("greedy", "lp", "continuous")), ("time_limit_seconds", ("greedy",)), ("options", ("greedy",)))
         ),
         ("solver.order", solver.family != "greedy" and solver.order != "saving", family, "Set solver.family to greedy."),
         ("solver.repair", solver.family != "lp" and not solver.repair, family, "Set solver.family to lp."),

@@ -87,7 +87,8 @@ class Answer:
 class Effort:
     """What a solver is asked to spend (gap, relative; seconds; threads; seed), by which back-end, and options under its own names.
 
-    `order` is greedy's, `repair` the relaxation's (false: its flows as they are, which are no plan), `rho_g_per_kwh2` the weight of the comfort cost in the continuous family.
+    `order` is greedy's, `repair` the relaxation's (false: its flows as they are, which are no plan), and `rho_g_per_kwh2`
+    the weight of the comfort cost in the continuous family.
     """
 
     gap: float = 1e-4

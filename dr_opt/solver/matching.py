@@ -31,8 +31,8 @@ class Size:
     def __str__(self) -> str:
         largest = f"{counted(self.households, 'household')}, {counted(self.columns, 'column')}"
         what = f"the only block has {largest}" if self.blocks == 1 else f"the largest of {self.blocks} blocks has {largest}"
-        caps = f"{self.crowded_caps:,} of its {counted(self.caps, 'shared cap')} would be broken if every household did what is best for it alone"
-        return f"{what}; {caps if self.caps else 'no caps are shared'}"
+        caps = f"{self.crowded_caps:,} of its {counted(self.caps, 'shared cap')} would be broken if every household did what is best for it"
+        return f"{what}; {caps + ' alone' if self.caps else 'no caps are shared'}"
 
 
 def columns_of(problem: Problem) -> int:
@@ -89,8 +89,9 @@ class SparseFamily(Family):
                 f"{listed(name for name in candidates if _reaches(backends[name], columns))}). "
                 "Install them (pip install 'dr_opt[solvers]'), or use another family."
             )
-        passed_over = [name for name in candidates[: candidates.index(able[0])]]
-        why = f"the first choice of the family {self.name}" if not passed_over else f"{listed(passed_over)} cannot be had here or is too small"
+        passed_over = candidates[: candidates.index(able[0])]
+        first = f"the first choice of the family {self.name}"
+        why = f"as {listed(passed_over)} cannot be had here or cannot take so much" if passed_over else first
         return Choice(able[0], f"auto took {backends[able[0]].title}, {why}" + (f"; {size_of(problems)}" if problems else ""))
 
     def check(self, asked: str, columns: int) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from ..basics import SolverError
 from ..problem import Problem
+from . import greedy, lp  # noqa: F401  they register the families that it begins with
 from .backends import backends, logger
 from .base import Answer, Effort, Status, achieved, clean, families
-from . import greedy, lp  # noqa: F401  they register the families that it begins with
 from .matching import SparseFamily
 from .translation import tie_allowance, to_columns, to_flows
 from ..sparse import sparse_form
