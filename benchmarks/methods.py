@@ -1,0 +1,246 @@
+"""Every solver family with every back-end on the same households: `python benchmarks/methods.py`.
+
+Writes results/methods.json and .md beside this file. The days are a week of synthetic Delhi households, once under the
+default limits and once under tight ones (hardly any room for new spikes), where the shared caps tie the households together.
+Each run has a process of its own, which first plans two households by the same method, so that loading libraries and
+compiling is not counted.
+
+A table that exists is gone on with: what it holds already is not run again (`--again` does), so a part can be measured anew
+and a broken run resumed. A method that did not finish in time is not tried on more households under the same limits, and the
+table says so; only the back-end that `auto` takes first is tried on all.
+
+`--readings PATH` measures on your own readings instead (the first households and the first week of one city) and needs
+`--out`, since the stored table is of synthetic ones only.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import dr_opt
+
+RESULTS = Path(__file__).resolve().parent / "results"
+DAYS = 7
+TIGHT_PERCENT = 2
+SPIKES = dr_opt.NoNewSpike(alpha_peak_cap_percent=TIGHT_PERCENT)
+LIMITS = {"default": dr_opt.Constraints(), "tight": dr_opt.Constraints(no_new_spike=SPIKES)}
+GREEDY_ORDERS = ("saving", "saving_per_kwh", "chronological")
+PACKAGES = ("dr_opt", "highspy", "pyscipopt", "cbcbox", "cvxopt", "clarabel", "ecos", "scs", "osqp", "cvxpy", "pyomo", "scipy", "numpy")
+KEYS = ("limits", "customers", "family", "backend")
+SHORT = {  # how a status sentence is told in a table
+    "The plan is optimal": "optimal",
+    "The plan is rounded": "rounded",
+    "The plan keeps every limit": "feasible",
+    "The time limit was reached": "time limit",
+    "The solver stopped early": "stopped early",
+}
+Row = dict[str, Any]
+
+
+# ---- one run, in a process of its own ------------------------------------------------------------------------------
+
+
+def readings_of(task: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Readings, and what of them is planned: everything of the synthetic ones, the first households and week of others."""
+    if task["readings"] is None:
+        frame = dr_opt.synthesise("delhi", customers=task["customers"], days=DAYS)
+        return dr_opt.read_readings(frame, show_progress=False), {}
+    readings = dr_opt.read_readings(task["readings"], show_progress=False)
+    city, first = readings.frame.select("city", "customer_id", "time").row(0)[0], readings.frame["time"].min().date()
+    names = readings.frame.filter(city=city)["customer_id"].unique().sort().head(task["customers"]).to_list()
+    period = dr_opt.Period(start=first, end=first + timedelta(days=DAYS - 1))
+    return readings, {"cities": [city], "customers": dr_opt.CustomerChoice(include=names), "period": period}
+
+
+def scenario_of(task: Mapping[str, Any], **more: Any) -> dr_opt.Scenario:
+    """The scenario of a run; greedy's orders stand where others name their back-end."""
+    given = {"order": task["backend"]} if task["family"] == "greedy" else {"backend": task["backend"]}
+    choice = dr_opt.SolverChoice(family=task["family"], time_limit_seconds=task["time_limit_seconds"], **given)
+    return dr_opt.Scenario(constraints=LIMITS[task["limits"]], solver=choice, progress=False, **more)
+
+
+def run_one(task: Mapping[str, Any]) -> Row:
+    """What one method reaches and takes."""
+    few = dr_opt.read_readings(dr_opt.synthesise("delhi", customers=2, days=DAYS), show_progress=False)
+    readings, chosen = readings_of(task)
+    try:
+        dr_opt.optimise(few, scenario_of(task))
+        plan = dr_opt.optimise(readings, scenario_of(task, **chosen))
+    except dr_opt.DrOptError as problem:
+        return {"status": "failed", "why": str(problem).splitlines()[0]}
+    summary, total, seconds = plan.summary, plan.summary["total"], plan.run["seconds"]
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "status": next(word for start, word in SHORT.items() if summary["status"].startswith(start)),
+        "objective": summary["objective"],
+        **{name: summary[name] for name in ("achieved", "bound", "gap")},
+        "grams": 1e6 * total["tco2_avoided"],
+        "kwh_moved": total["kwh_moved"],
+        "moves": total["moves"],
+        "solving_seconds": seconds["solving"],
+        "seconds": round(sum(seconds.values()), 3),
+        "peak_memory_mib": round(kibibytes / 1024, 1),
+    }
+
+
+def in_own_process(task: Mapping[str, Any]) -> Row:
+    """The same, by another process; killed where it does not mind the time limit."""
+    longest = 1.5 * task["time_limit_seconds"] + 60
+    command = [sys.executable, __file__, "--one", json.dumps(task)]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=longest, check=False)
+    except subprocess.TimeoutExpired:
+        return {"status": "killed", "why": f"nothing came back in {longest:.0f} s"}
+    if ran.returncode:
+        return {"status": "failed", "why": (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]}
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+# ---- all of them ---------------------------------------------------------------------------------------------------
+
+
+def methods() -> Iterator[tuple[str, str, bool]]:
+    """Every family with every back-end that is installed here, and whether `auto` takes it first."""
+    for row in dr_opt.solvers().filter("installed").iter_rows(named=True):
+        for backend in GREEDY_ORDERS if row["family"] == "greedy" else (row["backend"],):
+            yield row["family"], backend, row["family"] == "greedy" or row["auto"] == 1
+
+
+def out_of_time(rows: Sequence[Row], task: Row) -> int | None:
+    """The fewest households, fewer than the task's, on which its method did not finish under the same limits."""
+    mine = (row for row in rows if all(row[key] == task[key] for key in KEYS if key != "customers"))
+    slow = (row["customers"] for row in mine if row["status"] in ("time limit", "killed"))
+    return min((customers for customers in slow if customers < task["customers"]), default=None)
+
+
+def measure(task: Row, rows: Sequence[Row], first_choice: bool) -> Row:
+    """One row of the table: measured, or left out with the reason."""
+    slower = None if first_choice else out_of_time(rows, task)
+    found = in_own_process(task) if slower is None else {"status": "not run", "why": f"out of time with {slower} households"}
+    return {**{key: task[key] for key in KEYS}, "time_limit_seconds": task["time_limit_seconds"], **found}
+
+
+def memory_gib() -> float:
+    """The memory of this machine."""
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def facts() -> Row:
+    """The machine, without names."""
+    packages = {}
+    for package in PACKAGES:
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    where = {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count(), "memory_gib": memory_gib()}
+    return {**where, "python": platform.python_version(), "packages": packages}
+
+
+# ---- the report ----------------------------------------------------------------------------------------------------
+
+NUMBERS = {  # title, column, factor, decimals
+    "objective, g": ("achieved", 1, 0), "bound, g": ("bound", 1, 0), "gap, %": ("gap", 100, 4), "grams saved": ("grams", 1, 0),
+    "kWh moved": ("kwh_moved", 1, 1), "moves": ("moves", 1, 0), "solving, s": ("solving_seconds", 1, 2), "in all, s": ("seconds", 1, 2),
+    "peak, MiB": ("peak_memory_mib", 1, 0),
+}  # fmt: skip
+HEAD = ["| family | back-end | status | " + " | ".join(NUMBERS) + " |", "| --- | --- | --- |" + " ---: |" * len(NUMBERS)]
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    told = row["status"] + (f": {row['why']}" if "why" in row else "")
+    cells = ["–" if row.get(name) is None else f"{factor * row[name]:,.{digits}f}" for name, factor, digits in NUMBERS.values()]
+    return f"| {row['family']} | {row['backend']} | {told} | " + " | ".join(cells) + " |"
+
+
+def report(stored: Mapping[str, Any]) -> str:
+    """The tables in markdown."""
+    rows, limit = stored["rows"], " or ".join(f"{s:g}" for s in sorted({row["time_limit_seconds"] for row in stored["rows"]}))
+    packages = ", ".join(f"{name} {number}" for name, number in stored["packages"].items())
+    lines = [
+        "# Methods on the same days",
+        "",
+        f"By `python benchmarks/methods.py`: one city and one week of {stored['readings']}, gap {dr_opt.SolverChoice().gap:g}, "
+        f"at most {limit} s for the solver, one thread. Each run has a process of its own and has planned two households before, so "
+        "loading libraries is not counted. *In all* adds preparing, assembling and auditing to solving; *peak* is the most memory that "
+        "the process, or a program that it started, has used. The objective of `continuous` is grams less its comfort cost. Rows of "
+        "greedy name its order.",
+        "",
+        f"Machine: {stored['cores']} cores, {stored['memory_gib']:g} GiB, {stored['system']} {stored['machine']}, Python "
+        f"{stored['python']}; {packages}. Other work may have run beside it: times are good to a factor of two.",
+    ]
+    titles = {"default": "Default limits", "tight": f"Tight limits (`no_new_spike.alpha_peak_cap_percent` {TIGHT_PERCENT})"}
+    for limits, title in titles.items():
+        for customers in sorted({row["customers"] for row in rows if row["limits"] == limits}):
+            lines += ["", f"## {title}, {customers} households", "", *HEAD]
+            lines += [line(row) for row in rows if (row["limits"], row["customers"]) == (limits, customers)]
+    return "\n".join([*lines, ""])
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows by limits and size, and then as `dr_opt.solvers()` has the methods."""
+    place = {method[:2]: k for k, method in enumerate(methods())}
+    return sorted(rows, key=lambda row: (row["limits"], row["customers"], place.get((row["family"], row["backend"]), len(place))))
+
+
+def write(folder: Path, stored: Mapping[str, Any]) -> None:
+    """Both files, each in one piece."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("methods.json", json.dumps(stored, indent=1) + "\n"), ("methods.md", report(stored))):
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, folder / name)
+
+
+def main() -> None:
+    """Measures what is asked for and not there yet, and stores after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--customers", type=int, nargs="+", default=[20, 100, 300], help="households")
+    parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument("--methods", nargs="+", metavar="FAMILY[/BACKEND]", help="only these, such as milp or lp/clarabel")
+    parser.add_argument("--time-limit", type=float, default=120, help="seconds for a solver")
+    parser.add_argument("--again", action="store_true", help="run again what the table holds already")
+    parser.add_argument("--readings", type=Path, help="your own readings instead of synthetic ones")
+    parser.add_argument("--out", type=Path, help="folder for the two files")
+    parser.add_argument("--report", action="store_true", help="only write the table anew from methods.json")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(run_one(json.loads(asked.one))))
+        return
+    if asked.readings and not asked.out:
+        parser.error("--readings needs --out, a folder for its table")
+    folder = asked.out or RESULTS
+    old = json.loads((folder / "methods.json").read_text()) if (folder / "methods.json").exists() else {"rows": []}
+    rows, whose = old["rows"], "the readings given" if asked.readings else "synthetic Delhi households"
+    if asked.report:
+        write(folder, old | {"rows": in_order(rows)})
+        return
+    for limits in asked.limits:
+        for customers in sorted(asked.customers):
+            for family, backend, first_choice in methods():
+                task = dict(zip(KEYS, (limits, customers, family, backend))) | {"time_limit_seconds": asked.time_limit}
+                there = [row for row in rows if all(row[key] == task[key] for key in KEYS)]
+                if (asked.methods and not {family, f"{family}/{backend}"} & set(asked.methods)) or (there and not asked.again):
+                    continue
+                task["readings"] = str(asked.readings.resolve()) if asked.readings else None
+                found = measure(task, rows, first_choice)
+                rows = in_order([*(row for row in rows if row not in there), found])
+                write(folder, {"readings": whose, **facts(), "rows": rows})
+                print(f"{limits} {customers}", line(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
