@@ -27,6 +27,7 @@ MODULE_OF_NOTEBOOK = {
     "15_solver": "solver.base", "16_backends": "solver.backends",
     "16_judging": "solver.judging", "16_layers": "solver.layers",
     "17_greedy": "solver.greedy", "17_highs": "solver.highs", "17_matching": "solver.matching",
+    "17_smooth": "solver.smooth",
     "17_translation": "solver.translation", "18_lp": "solver.lp", "19_milp": "solver.milp",
     "20_continuous": "solver.continuous", "21_prices": "solver.prices",
     "21_selection": "solver.selection", "22_parameters": "parameters",
