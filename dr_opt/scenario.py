@@ -95,7 +95,7 @@ class SolverChoice(Parameters):
     time_limit_seconds: float | None = parameter(
         None, "Longest time for a block (a city's week, as a rule); null: no limit. Where reached, equal runs may differ.", "seconds", gt=0
     )
-    options: dict[str, JsonValue] = parameter({}, "Options passed to the back-end under its own names, such as {threads: 2} for HiGHS.")
+    options: dict[str, JsonValue] = parameter({}, "Options passed to the back-end under its own names.")
     order: Literal["saving", "saving_per_kwh", "chronological"] = parameter("saving", "greedy: which move comes first.")
     repair: bool = parameter(True, "lp: turn the fractional solution into a plan that keeps every limit.")
     rho: float = parameter(100.0, "continuous: weight of the quadratic comfort cost.", "g/kWh²", ge=0)

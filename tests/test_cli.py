@@ -271,15 +271,15 @@ wrong(
     "solver.backend is 'highs', but greedy needs no other program. Set it to auto.",
     scenario="solver: {family: greedy, backend: highs}",
 )
-BACKEND = "solver.backend '{}' does not serve the family milp (highs). Use one of these, or auto."
+BACKEND = "solver.backend 'higs' is not known (highs, scip, cbc, glpk, gurobi, cplex). Did you mean 'highs'?"
+HERE = ", ".join(dr_opt.solvers().filter((pl.col("family") == "milp") & pl.col("installed"))["backend"])
+UNABLE = f"solver.backend 'clarabel' knows no integers, which the family milp needs. Use {HERE}, or solver.family lp."
 NO_MPI = "parallel.method 'mpi' is not available in this version. Use process or thread."
-NO_FAMILY = "solver.family '{}' is not available in this version (greedy, lp, milp). Use one of these."
-wrong("back-end", BACKEND.format("higs"), scenario="solver: {backend: higs}")
-wrong("back-end, checked", BACKEND.format("higs"), scenario="solver: {backend: higs}", arguments="check scenario.yaml")
+wrong("back-end", BACKEND, scenario="solver: {backend: higs}")
+wrong("back-end, checked", BACKEND, scenario="solver: {backend: higs}", arguments="check scenario.yaml")
 wrong("mpi", NO_MPI, scenario="parallel: {enabled: true, method: mpi}")
 wrong("mpi, checked", NO_MPI, scenario="parallel: {enabled: true, method: mpi}", arguments="check scenario.yaml")
-wrong("family of later", NO_FAMILY.format("continuous"), scenario="solver: {family: continuous}")
-wrong("family of later, checked", NO_FAMILY.format("continuous"), scenario="solver: {family: continuous}", arguments="check scenario.yaml")
+wrong("back-end without integers", UNABLE, scenario="solver: {backend: clarabel}")
 wrong(
     "solver's option",
     "solver.options.mip_gap is not an option of HiGHS. Did you mean 'mip_rel_gap'?",
@@ -881,7 +881,8 @@ def test_verbose_leaves_stdout_to_the_summary(here: Path) -> None:
     quiet, verbose = (in_terminal(*words, *more, cwd=here) for more in ((), ("--verbose",)))
     assert (quiet.code, verbose.code) == (0, 0)
     assert verbose.out == quiet.out
-    assert "HiGHS" in verbose.err and "HiGHS" not in quiet.err
+    assert "Running HiGHS" in verbose.err and "Running HiGHS" not in quiet.err
+    assert quiet.err.startswith("solver: auto took HiGHS, the first choice of the family milp; the largest of 2 blocks has 5 households, ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal needs a POSIX system")
