@@ -10,8 +10,8 @@ __all__ = ['SHIFT_KEYS', 'SHIFT_COLUMNS', 'Figure', 'Function', 'metrics', 'G_PE
            'g_per_kwh_moved', 'average_tco2_change', 'baseline_average_tco2', 'average_reduction_percent',
            'average_increase_share_percent', 'kwh_moved_without_average_factor', 'moves', 'splits', 'households_asked',
            'moves_per_household_week', 'mean_minutes', 'energy_weighted_minutes', 'grams_saved', 'grams_saved_beyond',
-           'customer_day_table', 'customer_table', 'city_month_table', 'city_day_table', 'load_table',
-           'optimised_usage_table', 'ResultTable']
+           'comfort_cost_g', 'grams_saved_comfortably', 'grams_saved_beyond_comfortably', 'customer_day_table',
+           'customer_table', 'city_month_table', 'city_day_table', 'load_table', 'optimised_usage_table', 'ResultTable']
 
 # %% ../nbs/api/24_metrics.ipynb #c002
 import math
@@ -339,6 +339,24 @@ def grams_saved(tables: FigureTables, settings: Mapping[str, Any]) -> float:
 def grams_saved_beyond(tables: FigureTables, settings: Mapping[str, Any]) -> float:
     """Marginal grams saved by all shifts beyond λ grams for each kWh."""
     return grams_saved(tables, settings) - float(settings["min_saving_g_per_kwh"] or 0) * float(tables.shifts["kwh"].sum())
+
+
+def comfort_cost_g(tables: FigureTables, rho_g_per_kwh2: float) -> float:
+    """ρ × the square of what leaves each slot of a household, the parts of a split added up first."""
+    out = tables.shifts.group_by(SHIFT_KEYS[:3], maintain_order=True).agg(pl.col("kwh").sum())
+    return rho_g_per_kwh2 * float((out["kwh"] ** 2).sum())
+
+
+@objectives.register("grams saved less the comfort cost")
+def grams_saved_comfortably(tables: FigureTables, settings: Mapping[str, Any]) -> float:
+    """Marginal grams saved by all shifts, less their comfort cost."""
+    return grams_saved(tables, settings) - comfort_cost_g(tables, settings["solver"].rho)
+
+
+@objectives.register("grams saved beyond min_saving_g_per_kwh less the comfort cost")
+def grams_saved_beyond_comfortably(tables: FigureTables, settings: Mapping[str, Any]) -> float:
+    """Marginal grams saved by all shifts beyond λ grams for each kWh, less their comfort cost."""
+    return grams_saved_beyond(tables, settings) - comfort_cost_g(tables, settings["solver"].rho)
 
 # %% ../nbs/api/24_metrics.ipynb #c049
 SUM_COLUMNS = (
