@@ -18,9 +18,9 @@ from dr_opt.pipeline import make_problems, readings_of
 from dr_opt.readings import read_readings
 from dr_opt.scenario import Scenario
 from dr_opt.solver.backends import Backend, backends
-from dr_opt.solver.base import Effort, Status
-from dr_opt.solver.judging import Found, Layer, Rows, captured, dual_bound, implied_upper, rows_of
-from dr_opt.solver.layers import GlpkProgram, backend_for
+from dr_opt.solver.base import Effort, Status, families
+from dr_opt.solver.judging import Found, Layer, Rows, captured, dual_bound, implied_upper, rows_of, scaled
+from dr_opt.solver.layers import GlpkProgram
 from dr_opt.sparse import SparseProblem, sparse_form
 from dr_opt.synthesis import synthesise
 
@@ -28,7 +28,9 @@ ROUTES: dict[str, Backend] = {name: backend for name, backend in backends.items(
 if GlpkProgram().available:  # GLPK's second route, which only counts where the first is missing
     ROUTES["glpk by its program"] = GlpkProgram()
 EXACT = [name for name, backend in ROUTES.items() if backend.integers]
-SOLVERS_EXTRA = all(importlib.util.find_spec(name) for name in ("cvxpy", "cvxopt", "clarabel", "scs", "ecos", "pyomo", "cbcbox", "pyscipopt"))
+LINEAR = [name for name, backend in ROUTES.items() if backend.linear]
+CURVED = [name for name, backend in ROUTES.items() if backend.quadratic]
+SOLVERS_EXTRA = all(importlib.util.find_spec(name) for name in ("cvxpy", "cvxopt", "clarabel", "scs", "ecos", "osqp", "pyomo", "cbcbox", "pyscipopt"))
 needs_extra = pytest.mark.skipif(not SOLVERS_EXTRA, reason="needs the other solvers: pip install .[solvers]")
 INF = np.inf
 
@@ -90,7 +92,7 @@ KNOWN = [
 
 def closeness(name: str) -> float:
     """How near to the optimum a back-end must come, relative."""
-    return 1e-4 if getattr(ROUTES[name], "first_order", False) else 1e-6
+    return 1e-4 if ROUTES[name].first_order else 1e-6
 
 
 @needs_extra
@@ -99,7 +101,7 @@ def test_the_extra_brings_enough() -> None:
     assert len([name for name in backends if backends[name].available]) >= 5
 
 
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("known", KNOWN, ids=lambda k: k.name)
 def test_known_optima(known: Known, name: str) -> None:
     for integers in (False, True) if ROUTES[name].integers else (False,):
@@ -112,13 +114,67 @@ def test_known_optima(known: Known, name: str) -> None:
         assert values.status == Status.OPTIMAL
 
 
+def curved(quadratic: list, *problem: object, **more: object) -> SparseProblem:
+    """max objective·x − Σ quadratic·x², the rest as for `sparse`."""
+    return replace(sparse(*problem, **more), quadratic=np.array(quadratic, float))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A problem with a quadratic cost, its optimum and the point that reaches it, worked out by hand as `why` says."""
+
+    name: str
+    optimum: float
+    point: tuple[float, ...]
+    problem: SparseProblem
+    why: str
+
+
+# The price y of a shared row makes x = (c − y) / 2q in every column that no bound stops; y is such that the row is just filled.
+CURVES = [
+    Curve("free top", 6.25, (2.5,), curved([1], [5], [([1], -INF, 9)], INF), "5 / 2; 5 × 2.5 − 2.5²"),
+    Curve("stopped by its bound", 6, (2,), curved([1], [5], [([1], -INF, 9)], 2), "5 × 2 − 2²"),
+    Curve("stopped by a row", 6, (2,), curved([1], [5], [([2], -INF, 4)], INF), "the same by a row"),
+    Curve("two alike", 8, (2, 2), curved([1, 1], [4, 4], [([1, 1], -INF, 6)], INF), "each on top: 4 × 2 − 2², and 4 kWh are within 6"),
+    Curve("two alike in a narrow row", 6, (1, 1), curved([1, 1], [4, 4], [([1, 1], -INF, 2)], INF), "y = 2; twice 4 − 1"),
+    Curve("unlike", 10.5, (1.5, 0.5), curved([1, 1], [7, 5], [([1, 1], -INF, 2)], INF), "y = 4: (7 − 4) / 2 and (5 − 4) / 2; 10.5 + 2.5 − 2.25 − 0.25"),
+    Curve("unlike in curve", 16 / 3, (4 / 3, 2 / 3), curved([1, 2], [4, 4], [([1, 1], -INF, 2)], INF), "y = 4/3: (4 − y) / 2 and (4 − y) / 4; 8 − 16/9 − 8/9"),
+    Curve("one curved, one straight", 7.25, (1.5, 1), curved([1, 0], [3, 5], [([1, 2], -INF, 4)], [3, 1]), "3 / 2, and all of the other; the row has room"),
+    Curve("curved against straight", 6.25, (0.5, 1.5), curved([1, 0], [4, 3], [([1, 1], -INF, 2)], INF), "y = 3 is the straight one's: (4 − 3) / 2, the rest to it; 2 + 4.5 − 0.25"),
+    Curve("equation", -4, (2, 2), curved([1, 1], [1, 1], [([1, 1], 4, 4)], INF), "y = −3; 4 − 8"),
+    Curve("at least", -3, (1, 1), curved([1, 1], [-0.5, -0.5], [([1, 1], 2, INF)], INF), "y = −2.5; −1 − 2"),
+    Curve("not worth it", 0, (0, 0), curved([1, 3], [-1, 0], [([1, 1], -INF, 4)], INF), "both fall from nought on"),
+    Curve("no rows", 7.25, (1.5, 2, -1), curved([1, 0, 1], [3, 2, -2], [], [4, 2, 2], [0, 0, -3]), "3 / 2; its bound; −2 / 2: 2.25 + 4 + 1"),
+    Curve("outflow and routes", 1000, (2, 2, 2, 2), curved([100, 100, 0, 0], [0, 0, 500, 400], [([1, 1, -1, -1], 0, 0), ([0, 0, 1, 0], -INF, 2)], [2, 2, INF, INF]), "two homes, of 2 kWh each, leave a slot by a route that holds 2 kWh at 500 g, then 400: so 2 kWh each, where the next would cost 400"),
+    Curve("units apart", 0.05018999, (0.1, 1e-4), curved([1e-3, 1], [0.5, 2], [([1, 1000], -INF, 0.2), ([1, 0], -INF, 0.1)], INF), "0.1 by its row, and 1e-4 by what is left of the other: 0.05 − 1e-5 + 2e-4 − 1e-8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CURVED)
+@pytest.mark.parametrize("curve", CURVES, ids=lambda c: c.name)
+def test_quadratic_optima(curve: Curve, name: str) -> None:
+    values = ROUTES[name].solve(curve.problem, Effort())
+    near = closeness(name) * max(1.0, abs(curve.optimum))
+    assert curve.problem.value(values.x) == pytest.approx(curve.optimum, abs=near), curve.why
+    assert rows_of(curve.problem).breach(values.x) <= closeness(name)
+    assert values.bound is not None and curve.optimum - 1e-9 * max(1.0, abs(curve.optimum)) <= values.bound <= curve.optimum + 10 * near
+    assert values.status == Status.OPTIMAL
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda c: c.name)
+def test_the_point_worked_out_reaches_the_optimum(curve: Curve) -> None:
+    assert rows_of(curve.problem).breach(np.array(curve.point)) <= 1e-12
+    assert curve.problem.value(np.array(curve.point)) == pytest.approx(curve.optimum, abs=1e-12)
+
+
 @pytest.fixture(scope="module")
 def week() -> dict[str, SparseProblem]:
-    """Ten households' week under the default limits, in both forms."""
+    """Ten households' week under the default limits, in both forms, and relaxed with a cost of comfort."""
     scenario = Scenario(progress=False)
     readings = read_readings(synthesise("delhi", customers=10, days=7, seed=3), calendar=scenario.calendar, show_progress=False)
     [problem] = make_problems(readings_of(readings, scenario), scenario)
-    return {"aggregated": sparse_form(problem), "by customer": sparse_form(problem, aggregated=False)}
+    comfort = sparse_form(problem, relaxed=True, comfort_g_per_kwh2=100.0)
+    return {"aggregated": sparse_form(problem), "by customer": sparse_form(problem, aggregated=False), "comfort": comfort}
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +185,7 @@ def week_optima(week: dict[str, SparseProblem]) -> dict[bool, float]:
     return {True: form.objective @ exact.x, False: form.objective @ relaxed.x}
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name != "highs" and not getattr(ROUTES[name], "licence", "")])
+@pytest.mark.parametrize("name", [name for name in LINEAR if name != "highs" and not ROUTES[name].licence])
 def test_a_real_week(week: dict[str, SparseProblem], week_optima: dict[bool, float], name: str) -> None:
     form = week["aggregated"]
     for integers in (False, True) if ROUTES[name].integers else (False,):
@@ -147,6 +203,15 @@ def test_both_forms_agree(week: dict[str, SparseProblem], week_optima: dict[bool
     assert form.objective @ values.x == pytest.approx(week_optima[False], rel=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in CURVED if not ROUTES[name].licence])
+def test_a_week_with_a_cost_of_comfort(week: dict[str, SparseProblem], name: str) -> None:
+    """Whoever reaches a bound that is strict has the optimum, so nobody is needed to compare with."""
+    form = week["comfort"]
+    values = ROUTES[name].solve(form, Effort())
+    assert values.bound == pytest.approx(form.value(values.x), rel=closeness(name)) and values.status == Status.OPTIMAL
+    assert rows_of(form).breach(values.x) <= closeness(name)
+
+
 # Bounds
 
 
@@ -157,6 +222,30 @@ def test_any_prices_prove_a_bound() -> None:
         for _ in range(20):
             bound = dual_bound(rows, rng.normal(scale=3, size=len(rows.upper)))
             assert bound is None or bound >= known.relaxed - 1e-9
+
+
+def test_any_prices_prove_a_bound_of_a_curve() -> None:
+    rng = np.random.default_rng(0)
+    for curve in CURVES:
+        rows = rows_of(curve.problem)
+        for _ in range(20):
+            bound = dual_bound(rows, rng.normal(scale=3, size=len(rows.upper)))
+            assert bound is None or bound >= curve.optimum - 1e-9
+
+
+def test_like_units_change_no_answer() -> None:
+    rng = np.random.default_rng(0)
+    for problem in [known.form(False) for known in KNOWN if known.name not in ("no rows", "no limits in rows")] + [curve.problem for curve in CURVES]:
+        rows = rows_of(problem)
+        like = scaled(rows)
+        assert np.abs(like.rows.matrix).max(axis=1).toarray() == pytest.approx(1)
+        z = rng.uniform(0, 1, len(problem.objective))
+        assert problem.value(like.point(z)) == pytest.approx(like.goal * like.rows.sparse.value(z))
+        assert rows.matrix @ like.point(z) == pytest.approx(like.row * (like.rows.matrix @ z))
+        price = rng.normal(scale=3, size=len(rows.upper))
+        bound, same = dual_bound(rows, price), dual_bound(like.rows, price * like.row / like.goal)
+        assert (bound is None and same is None) or bound == pytest.approx(like.goal * same, rel=1e-6)
+        assert like.prices(price * like.row / like.goal) == pytest.approx(price)
 
 
 def test_uppers_are_implied_by_rows() -> None:
@@ -181,6 +270,8 @@ OPTION_ERRORS = [
     ("clarabel", {"max_itr": 3}, "solver.options.max_itr is not an option of Clarabel. Did you mean 'max_iter'?"),
     ("clarabel", {"max_iter": "3"}, "solver.options are {max_iter: '3'}, which Clarabel refuses (Clarabel: Incorrect type for setting 'max_iter'.). Use values that it takes."),
     ("ecos", {"abst": 1}, "solver.options.abst is not an option of ECOS. Did you mean 'abstol'?"),
+    ("osqp", {"maxiter": 9}, "solver.options.maxiter is not an option of OSQP. Did you mean 'max_iter'?"),
+    ("osqp", {"eps_abs": -1.0}, "solver.options are {eps_abs: -1.0}, which OSQP refuses (ERROR in osqp_setup: Solver settings validation.). Use values that it takes."),
     ("scs", {"alpha": -5.0}, "solver.options are {alpha: -5.0}, which SCS refuses (alpha must be in (0, 2)). Use values that it takes."),
     ("gurobi", {"MIPGapp": 1}, "solver.options.MIPGapp is not an option of Gurobi. Did you mean 'MIPGap'?"),
     ("cplex", {"mip.tolerances.mipga": 1}, "solver.options.mip.tolerances.mipga is not an option of CPLEX. Did you mean 'mip.tolerances.mipgap'?"),
@@ -196,7 +287,7 @@ def test_wrong_options_are_named(name: str, options: dict, words: str) -> None:
 
 RIGHT_OPTIONS = {
     "glpk": {"br_tech": "GLP_BR_DTH"}, "cbc": {"cuts": "off"}, "scip": {"presolving/maxrounds": 0}, "clarabel": {"max_iter": 90},
-    "ecos": {"max_iters": 90}, "scs": {"alpha": 1.2}, "gurobi": {"Presolve": 0}, "cplex": {"preprocessing.presolve": 0},
+    "ecos": {"max_iters": 90}, "osqp": {"alpha": 1.4}, "scs": {"alpha": 1.2}, "gurobi": {"Presolve": 0}, "cplex": {"preprocessing.presolve": 0},
 }  # fmt: skip
 
 
@@ -211,13 +302,15 @@ def test_right_options_are_taken(name: str) -> None:
 # Choosing
 
 
-def test_who_knows_no_integers_is_refused() -> None:
+def test_who_lacks_what_a_family_needs_is_refused() -> None:
     able = [name for name in backends if backends[name].integers and backends[name].available]
     with pytest.raises(InputError) as caught:
-        backend_for("scs", integers=True)
-    assert str(caught.value).startswith("solver.backend 'scs' knows no integers, which counting moves needs. Use highs")
+        families["milp"].choose("scs")
+    assert str(caught.value).startswith("solver.backend 'scs' knows no integers, which the family milp needs. Use highs")
     assert str(caught.value).endswith(", or solver.family lp.") and all(name in str(caught.value) for name in able[:6])
-    assert backend_for("highs", integers=True) is backends["highs"]
+    with pytest.raises(InputError, match=r"^solver\.backend 'osqp' is no solver of linear problems, which the family lp needs\. Use highs.*, or auto\.$"):
+        families["lp"].choose("osqp")
+    assert families["milp"].choose("highs").backend == "highs"
 
 
 def test_who_is_missing_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,9 +318,18 @@ def test_who_is_missing_is_refused_with_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "")
     for name, command in {"glpk": "pip install cvxpy cvxopt", "cbc": "pip install pyomo cbcbox", "scip": "pip install pyscipopt"}.items():
         with pytest.raises(InputError) as caught:
-            backend_for(name, integers=False)
+            families["lp"].choose(name)
         assert str(caught.value) == f"solver.backend '{name}' is not installed here. Install it ({command}), or use auto."
         assert backends[name].version is None
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_what_a_back_end_declares(name: str) -> None:
+    backend = ROUTES[name]
+    assert backend.title and backend.module and backend.route and backend.version
+    assert backend.install.startswith(("pip install ", "apt install "))
+    assert backend.linear or backend.quadratic
+    assert not (backend.first_order and backend.integers)
 
 
 # Ends
