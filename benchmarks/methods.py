@@ -77,7 +77,8 @@ def run_one(task: Mapping[str, Any]) -> Row:
         dr_opt.optimise(few, scenario_of(task))
         plan = dr_opt.optimise(readings, scenario_of(task, **chosen))
     except dr_opt.DrOptError as problem:
-        return {"status": "failed", "why": str(problem).splitlines()[0]}
+        status = "refused" if isinstance(problem, dr_opt.InputError) else "failed"
+        return {"status": status, "why": str(problem).splitlines()[0]}
     summary, total, seconds = plan.summary, plan.summary["total"], plan.run["seconds"]
     kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {

@@ -57,6 +57,7 @@ CALLS = {
 
 LEAST_PROSE_WORDS_PER_LINE = 1.5
 MOST_CELLS = 75
+MOST_BYTES_OF_AN_OUTPUT = 200_000
 MOST_EXPORTED_LINES = 420
 MOST_LINES_OF_MEDIAN_BODY = 12
 MOST_LINES_OF_A_FUNCTION = 60
@@ -73,7 +74,7 @@ FOREIGN = re.compile(
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook in nbs/api, as its file holds it."""
+    """A notebook, as its file holds it."""
 
     name: str
     cells: tuple[dict, ...]
@@ -89,7 +90,8 @@ class Notebook:
 
 @cache
 def notebook(name: str) -> Notebook:
-    return Notebook(name, tuple(json.loads((API / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]))
+    path = (TOP / "nbs" / name if "/" in name else API / name).with_suffix(".ipynb")
+    return Notebook(name, tuple(json.loads(path.read_text(encoding="utf-8"))["cells"]))
 
 
 @cache
@@ -99,8 +101,12 @@ def tree(module: str) -> ast.Module:
 
 
 NOTEBOOKS = sorted(path.stem for path in API.glob("*.ipynb"))
+BOOKS = (TOP / "nbs").glob("*/[!_.]*.ipynb")
+PAGES = sorted(path.relative_to(TOP / "nbs").with_suffix("").as_posix() for path in BOOKS if path.parent != API)  # studies and the like
 MODULES = [module for name, module in MODULE_OF_NOTEBOOK.items() if name in NOTEBOOKS]
 each_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+each_page = pytest.mark.parametrize("name", PAGES)
+each_book = pytest.mark.parametrize("name", [*NOTEBOOKS, *PAGES])
 each_module = pytest.mark.parametrize("module", MODULES)
 
 
@@ -278,7 +284,7 @@ def test_prose_outweighs_code(name: str) -> None:
     assert words / max(1, len(book.exported_lines)) >= LEAST_PROSE_WORDS_PER_LINE
 
 
-@each_notebook
+@each_book
 def test_what_is_printed_is_saved(name: str) -> None:
     for cell, code in cell_trees(notebook(name)):
         source = "".join(cell["source"])
@@ -286,6 +292,34 @@ def test_what_is_printed_is_saved(name: str) -> None:
         prints = any(isinstance(node, ast.Name) and node.id == "print" for part in outside_functions for node in ast.walk(part))
         if prints and not re.search(r"^#\|\s*eval:\s*false", source, re.MULTILINE):
             assert cell["outputs"], f"{name} prints nothing under:\n{source}"
+
+
+@each_page
+def test_pages_export_nothing(name: str) -> None:
+    assert not [source for source in notebook(name).sources("code") if re.search(r"^#\|\s*(default_exp|export)", source, re.MULTILINE)]
+
+
+@each_page
+def test_pages_use_what_users_use(name: str) -> None:
+    """The package as a whole, and the style of its pictures."""
+    found = {used for _, code in cell_trees(notebook(name)) for used in own(imported(code))}
+    assert found <= {"", "drawing"}
+
+
+@each_page
+def test_pages_tell_more_than_they_run(name: str) -> None:
+    book = notebook(name)
+    lines = [line for source in book.sources("code") for line in source.splitlines() if line.strip() and not line.startswith("#|")]
+    assert sum(bool(re.search(r"\w", word)) for source in book.sources("markdown") for word in source.split()) >= 3 * len(lines)
+
+
+@each_page
+def test_no_errors_or_widgets_in_pages_and_pictures_of_modest_size(name: str) -> None:
+    for cell in notebook(name).cells:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error"
+            assert not [kind for kind in output.get("data", {}) if "widget" in kind]
+            assert len(json.dumps(output)) < MOST_BYTES_OF_AN_OUTPUT
 
 
 @each_notebook
