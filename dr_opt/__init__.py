@@ -42,12 +42,14 @@ _HOME = {
     "SolverChoice": "scenario",
     "SolverError": "basics",
     "compare": "sweeps",
+    "frontier": "sweeps",
     "optimise": "pipeline",
     "read_plan": "plan",
     "read_readings": "readings",
     "register_limit": "problem",
     "register_metric": "metrics",
     "solvers": "solver.selection",
+    "sweep": "sweeps",
     "synthesise": "synthesis",
 }
 
@@ -73,7 +75,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.relaxation import Relaxation
     from dr_opt.scenario import Constraints, Output, Parallel, Scenario, SolverChoice
     from dr_opt.solver.selection import solvers
-    from dr_opt.sweeps import compare
+    from dr_opt.sweeps import compare, frontier, sweep
     from dr_opt.synthesis import synthesise
     from dr_opt.tables import CustomerChoice, Period
 

@@ -171,3 +171,82 @@ def test_what_is_no_plan_is_refused(plans: Any, faults: list[str]) -> None:
     with pytest.raises(InputError) as refused:
         compare(plans)
     assert str(refused.value).splitlines() == faults
+
+
+# ---- sweeps ------------------------------------------------------------------------------------------------------
+
+
+def small(**changes: object) -> Scenario:
+    return Scenario.from_mapping({"progress": False, "solver": {"gap": 0.0}, **changes})
+
+
+@pytest.fixture(scope="module")
+def homes() -> pl.DataFrame:
+    return dr_opt.synthesise("delhi", customers=4, days=2, seed=3)
+
+
+def test_a_sweep_has_the_rows_of_single_plans(homes: pl.DataFrame) -> None:
+    """Every value with every other, and each row is that of the plan made alone."""
+    swept = dr_opt.sweep(homes, small(), {"constraints.max_shift_window.hours": [1, 2], "constraints.max_moves_per_day.limit": [1, 2]})
+    assert swept.select(swept.columns[:2]).rows() == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    for hours, limit, *_ in swept.rows():
+        alone = dr_opt.optimise(homes, small(constraints={"max_shift_window": {"hours": hours}, "max_moves_per_day": {"limit": limit}}))
+        row = dr_opt.compare({"alone": alone}).drop("plan").row(0)
+        assert swept.filter((pl.nth(0) == hours) & (pl.nth(1) == limit)).select(swept.columns[2:]).row(0) == row
+
+
+def test_a_limit_switched_off_and_whole_scenarios(homes: pl.DataFrame) -> None:
+    off = dr_opt.sweep(homes, small(), {"constraints.no_new_spike": [None, {"alpha_peak_cap_percent": 1}]})
+    assert off["constraints.no_new_spike"].to_list() == ["null", "{alpha_peak_cap_percent: 1}"]
+    assert off["achieved"][0] > off["achieved"][1]
+    named = dr_opt.sweep(homes, small(), {"exact": small(), "greedy": small(solver={"family": "greedy"})})
+    assert named["plan"].to_list() == ["exact", "greedy"] and named["family"].to_list() == ["milp", "greedy"]
+
+
+@pytest.mark.parametrize(
+    ("variations", "words"),
+    [
+        ({}, 'There is nothing to vary. Give {"constraints.max_shift_window.hours": [1, 2, 4]}, or scenarios by name.'),
+        ({"solver.gap": []}, "variations['solver.gap'] is [], not a list of values. Give a list, such as [1, 2, 4]."),
+        ({"solver.gapp": [1]}, "solver.gapp is not a known key. Did you mean solver.gap?"),
+        ({"a": small(), "solver.gap": [1]}, "variations['solver.gap'] is no Scenario, as others are. Give scenarios only, or paths only."),
+        (
+            {"a": small(solver={"family": "lp", "repair": False})},
+            "{'plan': 'a'} sets solver.repair to false, which gives no plan. Leave it true.",
+        ),
+    ],
+)
+def test_wrong_variations(variations: dict, words: str) -> None:
+    """Refused before readings are even looked at."""
+    with pytest.raises(InputError) as caught:
+        dr_opt.sweep("nowhere.parquet", small(), variations)
+    assert str(caught.value) == words
+
+
+# ---- the frontier ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["milp", "lp", "greedy"])
+def test_the_frontier(homes: pl.DataFrame, family: str) -> None:
+    """Fewer kWh and fewer grams as λ rises, each kWh saving at least λ; no plan is above the bound; λ = 0 is the impact plan."""
+    curve = dr_opt.frontier(homes, small(solver={"family": family, "gap": 0.0}), points=4)
+    impact = dr_opt.optimise(homes, small(solver={"family": family, "gap": 0.0})).summary
+    assert curve["min_saving_g_per_kwh"].is_sorted() and curve["min_saving_g_per_kwh"][0] == 0 and len(curve) == 4
+    assert curve["tco2_avoided"][0] == pytest.approx(impact["total"]["tco2_avoided"], rel=1e-6)
+    assert (curve["g_per_kwh_moved"].fill_null(1e9) >= curve["min_saving_g_per_kwh"] - 1e-6).all()
+    if family == "milp":
+        assert curve["kwh_moved"].is_sorted(descending=True)
+        assert (curve["bound_tco2"] - curve["tco2_avoided"]).is_between(-1e-12, 1e-8).all()
+        for lam, kwh in zip(curve["min_saving_g_per_kwh"], curve["kwh_moved"]):
+            alone = dr_opt.optimise(homes, small(model={"name": "ConveniencePrioritised", "min_saving_g_per_kwh": lam}))
+            assert alone.summary["total"]["kwh_moved"] == pytest.approx(kwh, abs=1e-4)
+    assert curve["bound"].is_null().all() == (family == "greedy")
+
+
+def test_a_frontier_needs_two_points() -> None:
+    with pytest.raises(InputError) as caught:
+        dr_opt.frontier("nowhere.parquet", small(), points=1, min_savings_g_per_kwh=[-3])
+    assert caught.value.faults == (
+        "points is 1, which makes no curve. Give at least 2.",
+        "min_savings_g_per_kwh holds -3. Give values of 0 or more.",
+    )

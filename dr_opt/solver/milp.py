@@ -13,7 +13,7 @@ from ..basics import SolverError
 from ..problem import Problem
 from . import greedy, lp  # noqa: F401  they register the families that it begins with
 from .backends import backends, logger
-from .base import Answer, Effort, Status, achieved, clean, families
+from .base import Answer, Effort, Status, achieved, clean, families, on_arcs
 from .matching import SparseFamily
 from .translation import tie_allowance, to_columns, to_flows
 from ..sparse import sparse_form
@@ -43,7 +43,20 @@ class Milp(SparseFamily):
 
 
 def _first_plan(problem: Problem, effort: Effort) -> Answer:
-    """The relaxation's plan and bound; greedy's plan without one where options are set, or where the relaxation failed."""
+    """The relaxation's plan and bound; greedy's plan without one where options are set, or where the relaxation failed.
+
+    A plan that the effort begins with takes its place where it is better; the bound stays.
+    """
+    first = _relaxed_plan(problem, effort)
+    if effort.begun is not None:
+        flows = clean(problem, on_arcs(problem, effort.begun))
+        if achieved(problem, flows) > first.achieved:
+            return replace(first, flows=flows, achieved=achieved(problem, flows))
+    return first
+
+
+def _relaxed_plan(problem: Problem, effort: Effort) -> Answer:
+    """The plan of the family lp, or of greedy where that is not to be had."""
     if not effort.options:
         try:
             return families["lp"].solve(problem, effort)
