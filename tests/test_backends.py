@@ -4,6 +4,7 @@
 import importlib.util
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -240,12 +241,13 @@ def test_like_units_change_no_answer() -> None:
         like = scaled(rows)
         assert np.abs(like.rows.matrix).max(axis=1).toarray() == pytest.approx(1)
         z = rng.uniform(0, 1, len(problem.objective))
-        assert problem.value(like.point(z)) == pytest.approx(like.goal * like.rows.sparse.value(z))
-        assert rows.matrix @ like.point(z) == pytest.approx(like.row * (like.rows.matrix @ z))
         price = rng.normal(scale=3, size=len(rows.upper))
+        back = like.back(Found(z, "optimal", prices=price * like.row / like.goal))
+        assert back.x is not None and back.prices == pytest.approx(price)
+        assert problem.value(back.x) == pytest.approx(like.goal * like.rows.sparse.value(z))
+        assert rows.matrix @ back.x == pytest.approx(like.row * (like.rows.matrix @ z))
         bound, same = dual_bound(rows, price), dual_bound(like.rows, price * like.row / like.goal)
         assert (bound is None and same is None) or bound == pytest.approx(like.goal * same, rel=1e-6)
-        assert like.prices(price * like.row / like.goal) == pytest.approx(price)
 
 
 def test_uppers_are_implied_by_rows() -> None:
@@ -286,6 +288,7 @@ def test_wrong_options_are_named(name: str, options: dict, words: str) -> None:
 
 
 RIGHT_OPTIONS = {
+    "highs": {"presolve": "off"},
     "glpk": {"br_tech": "GLP_BR_DTH"}, "cbc": {"cuts": "off"}, "scip": {"presolving/maxrounds": 0}, "clarabel": {"max_iter": 90},
     "ecos": {"max_iters": 90}, "osqp": {"alpha": 1.4}, "scs": {"alpha": 1.2}, "gurobi": {"Presolve": 0}, "cplex": {"preprocessing.presolve": 0},
 }  # fmt: skip
@@ -297,6 +300,65 @@ def test_right_options_are_taken(name: str) -> None:
     integers = ROUTES[name].integers
     values = ROUTES[name].solve(KNOWN[0].form(integers), Effort(gap=0.0, threads=2, seed=5, time_limit_seconds=60, options=options))
     assert KNOWN[0].problem.objective @ values.x == pytest.approx(11 if integers else 11.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["choose", "simplex", "ipm", "pdlp"])
+def test_ways_of_highs(week: dict[str, SparseProblem], week_optima: dict[bool, float], method: str) -> None:
+    form, near = week["aggregated"], 1e-4 if method == "pdlp" else 1e-6
+    relaxed = replace(form, integer=np.zeros_like(form.integer))
+    values = backends["highs"].solve(relaxed, Effort(options={"solver": method}))
+    assert relaxed.value(values.x) == pytest.approx(week_optima[False], rel=near) and values.status == Status.OPTIMAL
+    assert rows_of(relaxed).breach(values.x) <= (1e-3 if method == "pdlp" else 1e-6)
+    assert values.bound is not None
+    assert week_optima[False] * (1 - 1e-9) <= values.bound <= week_optima[False] * (1 + 10 * near)
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda k: k.name)
+def test_the_first_order_way_of_highs(known: Known) -> None:
+    values = backends["highs"].solve(known.form(False), Effort(options={"solver": "pdlp"}))
+    assert known.problem.value(values.x) == pytest.approx(known.relaxed, abs=1e-4 * max(1.0, abs(known.relaxed)))
+    assert values.bound is not None and values.bound >= known.relaxed - 1e-9 * max(1.0, abs(known.relaxed))
+
+
+def test_highs_with_changing_threads_and_in_threads() -> None:
+    """HiGHS alone refuses another number of threads than its first; and solves in several threads must not mix their logs."""
+    for threads in (1, 2, 1, 0):
+        assert backends["highs"].solve(KNOWN[0].form(True), Effort(gap=0.0, threads=threads)).bound == pytest.approx(11)
+    found: dict[int, object] = {}
+
+    def solve(number: int) -> None:
+        try:
+            found[number] = backends["highs"].solve((IMPOSSIBLE, KNOWN[0].form(True))[number % 2], Effort(gap=0.0, threads=1 + number // 4))
+        except SolverError as error:
+            found[number] = error
+
+    workers = [threading.Thread(target=solve, args=(number,)) for number in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(isinstance(found[number], SolverError) for number in (0, 2, 4, 6))
+    assert all(str(found[number]).count("Running HiGHS") <= 1 for number in (0, 2, 4, 6))
+    assert all(found[number].bound == pytest.approx(11) for number in (1, 3, 5, 7))  # type: ignore[attr-defined]
+
+
+def test_highs_keeps_its_last_lines() -> None:
+    with pytest.raises(SolverError) as caught:
+        backends["highs"].solve(IMPOSSIBLE, Effort())
+    first, *said = str(caught.value).splitlines()
+    assert first == "HiGHS ended with 'infeasible' and no plan. Loosen a limit. Its last lines:"
+    assert 3 <= len(said) <= 12 and all(line.startswith("  ") for line in said)
+    assert any(re.search("Model status +: Infeasible", line) for line in said)
+
+
+def test_a_relaxation_that_runs_out_of_time_hands_back_the_start() -> None:
+    form, effort = KNOWN[10].form(False), Effort(time_limit_seconds=1e-9, options={"presolve": "off"})
+    start = np.array([1.0, 0, 0, 0, 1, 0, 0, 0, 1])
+    values = backends["highs"].solve(form, effort, start)
+    assert values.status == Status.TIME_LIMIT and values.x.tolist() == start.tolist()
+    assert values.bound is None or values.bound >= 20
+    with pytest.raises(SolverError, match=r"^HiGHS ended with 'time limit' and no plan\. Raise solver\.time_limit_seconds, or loosen a limit\."):
+        backends["highs"].solve(form, effort)
 
 
 # Choosing
@@ -339,9 +401,9 @@ IMPOSSIBLE = sparse([1, 1], [([1, 1], 3, INF), ([1, 0], -INF, 1), ([0, 1], -INF,
 ENDLESS = sparse([1, 1], [([1, -1], -INF, 1)])
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name != "highs"])
+@pytest.mark.parametrize("name", ROUTES)
 def test_no_plan_is_an_error_with_the_solver_s_words(name: str) -> None:
-    title = ROUTES[name].title  # type: ignore[attr-defined]
+    title = ROUTES[name].title
     with pytest.raises(SolverError) as caught:
         ROUTES[name].solve(IMPOSSIBLE, Effort())
     first, *said = str(caught.value).splitlines()
@@ -350,9 +412,9 @@ def test_no_plan_is_an_error_with_the_solver_s_words(name: str) -> None:
         ROUTES[name].solve(ENDLESS, Effort())
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name != "highs"])
+@pytest.mark.parametrize("name", ROUTES)
 def test_rows_and_bounds_that_contradict_themselves(name: str) -> None:
-    words = f"{ROUTES[name].title} ended with 'infeasible' and no plan. Loosen a limit."  # type: ignore[attr-defined]
+    words = f"{ROUTES[name].title} ended with 'infeasible' and no plan. Loosen a limit."
     for never in (replace(KNOWN[6].problem, row_lower=np.array([1, -INF, -1])), replace(KNOWN[7].problem, upper=np.array([-1.0, 4, 2]))):
         with pytest.raises(SolverError) as caught:
             ROUTES[name].solve(never, Effort())
@@ -446,6 +508,8 @@ def test_what_an_end_is_worth() -> None:
     assert early.bound is None and early.status == Status.STOPPED
     late = Made(Found(None, "time limit", 12.5)).solve(form, Effort(), start)
     assert late.x.tolist() == [1, 1] and late.bound == 12.5 and late.status == Status.TIME_LIMIT
+    poor = Made(Found(np.array([0.0, 0.0]), "time limit")).solve(form, Effort(), start)
+    assert poor.x.tolist() == [1, 1]
     with pytest.raises(SolverError, match="no plan"):
         Made(Found(None, "node limit")).solve(form, Effort(), start)
 
@@ -480,7 +544,7 @@ def test_nothing_is_printed_and_everything_is_logged(name: str, capfd: pytest.Ca
     with caplog.at_level(logging.INFO, logger="dr_opt.solver"):
         ROUTES[name].solve(KNOWN[13].form(ROUTES[name].integers), Effort())
     assert capfd.readouterr() == ("", "")
-    assert caplog.messages and (name == "highs" or not [message for message in caplog.messages if "\n" in message])
+    assert caplog.messages and not [message for message in caplog.messages if "\n" in message or not message]
 
 
 def test_capturing_restores_what_it_took(capfd: pytest.CaptureFixture) -> None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPTIMAL', 'LATE', 'INFEASIBLE', 'UNBOUNDED', 'DIED', 'REMEDIES', 'LAST_LINES', 'LEAST_GAP', 'PROVEN', 'Rows',
-           'rows_of', 'implied_upper', 'dual_bound', 'Scaled', 'scaled', 'captured', 'Found', 'Layer']
+           'rows_of', 'implied_upper', 'dual_bound', 'captured', 'Found', 'Layer', 'Scaled', 'scaled']
 
 # %% ../../nbs/api/16_judging.ipynb #c002
 import contextlib
@@ -105,39 +105,6 @@ def dual_bound(rows: Rows, price: np.ndarray) -> float | None:
     return float(total + 1e-13 * (np.abs(parts).sum() + np.abs(free).sum())) if np.isfinite(total) else None
 
 # %% ../../nbs/api/16_judging.ipynb #c015
-@dataclass(frozen=True)
-class Scaled:
-    """Rows in units of their own limits, and the way back."""
-
-    rows: Rows
-    column: np.ndarray
-    row: np.ndarray
-    goal: float
-
-    def point(self, z: np.ndarray) -> np.ndarray:
-        """Column values in the first units."""
-        return self.column * z
-
-    def prices(self, price: np.ndarray) -> np.ndarray:
-        """Prices of the rows in the first units."""
-        return price * self.goal / self.row
-
-
-def scaled(rows: Rows) -> Scaled:
-    """The same problem with columns that end near 1 and rows and an objective whose largest coefficient is 1."""
-    sparse, upper = rows.sparse, implied_upper(rows)
-    column = np.where(np.isfinite(upper) & (upper > 1e-6), upper, 1.0)
-    matrix = scipy.sparse.csr_array(rows.matrix @ scipy.sparse.diags_array(column))
-    row = np.abs(matrix).max(axis=1).toarray().ravel()
-    goal = float(np.abs(sparse.objective * column).max(initial=0.0)) or 1.0
-    curve = None if sparse.quadratic is None else sparse.quadratic * column**2 / goal
-    like = replace(
-        sparse, objective=sparse.objective * column / goal, lower=sparse.lower / column, upper=sparse.upper / column, quadratic=curve
-    )
-    shrunk = scipy.sparse.csr_array(scipy.sparse.diags_array(1 / row) @ matrix)
-    return Scaled(replace(rows, sparse=like, matrix=shrunk, lower=rows.lower / row, upper=rows.upper / row), column, row, goal)
-
-# %% ../../nbs/api/16_judging.ipynb #c019
 _one_at_a_time = threading.RLock()
 
 
@@ -168,7 +135,7 @@ def captured() -> Iterator[list[str]]:
             file.seek(0)
             lines += [line.rstrip() for line in file if line.strip()]
 
-# %% ../../nbs/api/16_judging.ipynb #c023
+# %% ../../nbs/api/16_judging.ipynb #c019
 OPTIMAL, LATE, INFEASIBLE, UNBOUNDED, DIED = "optimal", "time limit", "infeasible", "unbounded", "did not exit normally"
 REMEDIES = {
     LATE: "Raise solver.time_limit_seconds, or loosen a limit.",
@@ -197,7 +164,7 @@ class Found:
 
 
 class Layer(Backend):
-    """Base of the back-ends that are reached through another package."""
+    """Base of the back-ends whose answers are judged: all that come with this package."""
 
     tolerance: ClassVar[float] = 1e-6  # what a point may break limits by
     names: ClassVar[Mapping[str, str]] = {}  # its own names of gap, time_limit_seconds, threads, seed
@@ -206,6 +173,10 @@ class Layer(Backend):
     def known_options(self, integers: bool) -> Iterable[str] | None:
         """The names of its options; None where only the solver itself can tell."""
         return None
+
+    def tolerance_of(self, options: Mapping[str, Any]) -> float:
+        """What a point may break limits by under these options of the user's."""
+        return self.tolerance
 
     @abstractmethod
     def run(self, rows: Rows, options: dict[str, Any], start: np.ndarray | None) -> Found:
@@ -257,11 +228,13 @@ class Layer(Backend):
 
     def _judged(self, rows: Rows, found: Found, effort: Effort, start: np.ndarray | None) -> Values:
         """The answer as values, bound and status."""
+        tolerance = self.tolerance_of(effort.options)
         sparse, x = rows.sparse, None if found.ended in (INFEASIBLE, UNBOUNDED) else found.x
         breach = np.inf if x is None or not np.isfinite(x).all() else rows.breach(x)
-        if breach > self.tolerance and found.ended == LATE and start is not None and rows.breach(start) <= 1e-6:
-            x, breach = start, 0.0
-        if x is None or breach > self.tolerance:
+        if found.ended == LATE and start is not None and rows.breach(start) <= 1e-6:
+            if x is None or breach > tolerance or sparse.value(start) > sparse.value(x):
+                x, breach = start, 0.0
+        if x is None or breach > tolerance:
             raise SolverError(self._failure(found, breach, rows))
         x = np.clip(x, sparse.lower, sparse.upper)
         status = {OPTIMAL: Status.OPTIMAL, LATE: Status.TIME_LIMIT}.get(found.ended, Status.STOPPED)
@@ -297,3 +270,34 @@ def _without_rows(sparse: SparseProblem) -> Found:
         x = np.where(sparse.quadratic > 0, sparse.objective / np.where(sparse.quadratic > 0, 2 * sparse.quadratic, 1.0), x)
     x = np.clip(x, sparse.lower, sparse.upper)
     return Found(x, OPTIMAL, sparse.value(x)) if np.isfinite(x).all() else Found(None, UNBOUNDED)
+
+# %% ../../nbs/api/16_judging.ipynb #c021
+@dataclass(frozen=True)
+class Scaled:
+    """Rows in units of their own limits, and the way back."""
+
+    rows: Rows
+    column: np.ndarray
+    row: np.ndarray
+    goal: float
+
+    def back(self, found: Found) -> Found:
+        """The answer in the first units."""
+        x = None if found.x is None else self.column * found.x
+        prices = None if found.prices is None else found.prices * self.goal / self.row
+        return replace(found, x=x, prices=prices)
+
+
+def scaled(rows: Rows) -> Scaled:
+    """The same problem with columns that end near 1 and rows and an objective whose largest coefficient is 1."""
+    sparse, upper = rows.sparse, implied_upper(rows)
+    column = np.where(np.isfinite(upper) & (upper > 1e-6), upper, 1.0)
+    matrix = scipy.sparse.csr_array(rows.matrix @ scipy.sparse.diags_array(column))
+    row = np.abs(matrix).max(axis=1).toarray().ravel()
+    goal = float(np.abs(sparse.objective * column).max(initial=0.0)) or 1.0
+    curve = None if sparse.quadratic is None else sparse.quadratic * column**2 / goal
+    like = replace(
+        sparse, objective=sparse.objective * column / goal, lower=sparse.lower / column, upper=sparse.upper / column, quadratic=curve
+    )
+    shrunk = scipy.sparse.csr_array(scipy.sparse.diags_array(1 / row) @ matrix)
+    return Scaled(replace(rows, sparse=like, matrix=shrunk, lower=rows.lower / row, upper=rows.upper / row), column, row, goal)

@@ -48,9 +48,7 @@ class CvxpyLayer(Layer):
         if not self.scales:
             return self._run(rows, options)
         like = scaled(rows)
-        found = self._run(like.rows, options)
-        x, prices = found.x, found.prices
-        return replace(found, x=None if x is None else like.point(x), prices=None if prices is None else like.prices(prices))
+        return like.back(self._run(like.rows, options))
 
     def _run(self, rows: Rows, options: dict[str, Any]) -> Found:
         """Builds, solves and translates back; whatever a library raises becomes how it ended."""
@@ -211,7 +209,7 @@ class Scs(CvxpyLayer):
 class Gurobi(CvxpyLayer):
     """Gurobi, for those who have a licence."""
 
-    name, title, module, integers = "gurobi", "Gurobi", "gurobipy", True
+    name, title, module, integers, quadratic = "gurobi", "Gurobi", "gurobipy", True, True
     needs, install, solvers = ("cvxpy", "gurobipy"), "pip install cvxpy gurobipy", ("GUROBI", "GUROBI")
     licence = "without one of your own at most 2,000 columns and 2,000 rows"
     names: ClassVar = {"gap": "MIPGap", "time_limit_seconds": "TimeLimit", "threads": "Threads", "seed": "Seed"}
@@ -229,7 +227,7 @@ class Gurobi(CvxpyLayer):
 class Cplex(CvxpyLayer):
     """CPLEX, for those who have a licence."""
 
-    name, title, module, integers = "cplex", "CPLEX", "cplex", True
+    name, title, module, integers, quadratic = "cplex", "CPLEX", "cplex", True, True
     needs, install, solvers = ("cvxpy", "cplex"), "pip install cvxpy cplex", ("CPLEX", "CPLEX")
     licence = "without one of your own at most 1,000 columns and 1,000 rows"
     names: ClassVar = {"gap": "mip.tolerances.mipgap", "time_limit_seconds": "timelimit", "threads": "threads", "seed": "randomseed"}
