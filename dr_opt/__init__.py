@@ -48,6 +48,7 @@ _HOME = {
     "read_readings": "readings",
     "register_limit": "problem",
     "register_metric": "metrics",
+    "scenario_form": "widgets",
     "solvers": "solver.selection",
     "sweep": "sweeps",
     "synthesise": "synthesis",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.sweeps import compare, frontier, sweep
     from dr_opt.synthesis import synthesise
     from dr_opt.tables import CustomerChoice, Period
+    from dr_opt.widgets import scenario_form
 
 __all__ = ["__version__", *_HOME]
 

@@ -34,7 +34,7 @@ MODULE_OF_NOTEBOOK = {
     "23_scenario": "scenario",
     "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan", "26_relaxation": "relaxation",
     "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_plots": "plots", "30_report": "report",
-    "31_widgets": "widgets", "32_cli": "cli",
+    "31_form": "form", "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip
 PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}
 
