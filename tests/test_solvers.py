@@ -182,7 +182,7 @@ def test_the_pipeline_alone_knows_the_families() -> None:
     """Whoever imports the pipeline and nothing else can solve (in a process of its own: here everything is imported)."""
     code = "import dr_opt.pipeline as p; print(*sorted(p.families))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert {"greedy", "lp", "milp"} <= set(found)
+    assert {"continuous", "greedy", "lp", "milp"} <= set(found)
 
 
 # ---- stopping early ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ __all__ = ['SCHEMA', 'solvers']
 # %% ../../nbs/api/21_selection.ipynb #c002
 import polars as pl
 
-from . import greedy, lp, milp  # noqa: F401  they register their families
+from . import continuous, greedy, lp, milp  # noqa: F401  they register their families
 from .backends import Backend, backends
 from .base import Family, families
 
