@@ -98,13 +98,17 @@ def test_auto_takes_the_first_that_is_there(family: str, monkeypatch: pytest.Mon
     assert "has no back-end here" in refusal(family, "auto") and "pip install 'dr_opt[solvers]'" in refusal(family, "auto")
 
 
-def test_size_counts_what_crowds() -> None:
-    """Bala's three and chitra's two kWh would go to the cleanest hour, which has room for a quarter of one."""
+def test_size_says_how_tight() -> None:
+    """Without shared caps nothing is turned away; with no room at all everything is; and a tight search is warned of."""
     by_name = {standard.name: standard for standard in STANDARD}
-    free, capped = (size_of([by_name[name].problem()]) for name in ("one move a day", "a quarter of room"))
-    assert (free.caps, free.crowded_caps, free.households) == (0, 0, 2)
-    assert capped.caps == 6 and capped.crowded_caps >= 1
+    free, none = (size_of([by_name[name].problem()]) for name in ("one move a day", "no room at all"))
+    assert (free.caps, free.turned_away, free.households) == (0, 0.0, 2)
+    assert none.caps == 6 and none.turned_away > 0.9
     assert size_of([]).blocks == 0
+    told = {name: families["milp"].choose("auto", [by_name[name].problem()]).reason for name in ("one move a day", "no room at all")}
+    assert told["one move a day"].endswith("and no shared caps")
+    assert told["no room at all"].endswith("; so tight a search may take hours to prove its gap, and solver.time_limit_seconds ends it with its best plan until then")
+    assert "hours" not in families["lp"].choose("auto", [by_name["no room at all"].problem()]).reason
 
 
 def test_the_table() -> None:

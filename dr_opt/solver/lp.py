@@ -41,7 +41,7 @@ class Lp(SparseFamily):
     name = "lp"
     means = "counts relaxed: a bound in seconds, and a plan rounded from it"
     needs = "linear"
-    preferred = ("highs", "clarabel", "scip", "cbc", "glpk", "ecos", "scs")
+    preferred = ("highs", "cbc", "ecos", "scip", "clarabel", "scs", "glpk")
     proves_bound = True
 
     def solve(self, problem: Problem, effort: Effort) -> Answer:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ..basics import InputError, counted, listed, nearest
 from ..problem import Problem
 from . import highs, layers  # noqa: F401  they register their back-ends
@@ -20,19 +22,21 @@ from .greedy import greedy_flows
 # %% ../../nbs/api/17_matching.ipynb #c005
 @dataclass(frozen=True)
 class Size:
-    """What makes a run hard: its blocks, the largest block's households and columns (aggregated, relaxed), its shared caps."""
+    """What makes a run hard: its blocks, the largest block's households, columns (aggregated, relaxed) and caps, its tightness."""
 
     blocks: int
     households: int
     columns: int
     caps: int
-    crowded_caps: int  # those that would be broken if every household did what is best for it alone
+    turned_away: float  # share of the energy that households would move if each looked at itself alone
 
     def __str__(self) -> str:
         largest = f"{counted(self.households, 'household')}, {counted(self.columns, 'column')}"
         what = f"the only block has {largest}" if self.blocks == 1 else f"the largest of {self.blocks} blocks has {largest}"
-        caps = f"{self.crowded_caps:,} of its {counted(self.caps, 'shared cap')} would be broken if every household did what is best for it"
-        return f"{what}; {caps + ' alone' if self.caps else 'no caps are shared'}"
+        if not self.caps:
+            return f"{what} and no shared caps"
+        caps = f"{counted(self.caps, 'shared cap')}, which turn away {100 * self.turned_away:.0f} % of what households would move"
+        return f"{what} and {caps} if each looked at itself alone"
 
 
 def columns_of(problem: Problem) -> int:
@@ -41,14 +45,15 @@ def columns_of(problem: Problem) -> int:
 
 
 def size_of(problems: Sequence[Problem]) -> Size:
-    """How hard a run of these problems will be; counted on the largest, where greedy plays the households that look at nobody."""
+    """How hard a run of these problems will be; tightness as greedy finds it on the largest, its shared caps left out."""
     if not problems:
-        return Size(0, 0, 0, 0, 0)
+        return Size(0, 0, 0, 0, 0.0)
     largest = max(problems, key=columns_of)
     selfish = greedy_flows(replace(largest, city_sums=()))
     matrix, limit = city_rows(largest, selfish)
-    crowded = int((matrix @ selfish.kwh > limit + 1e-6).sum())
-    return Size(len(problems), largest.block.shape[0], columns_of(largest), len(limit), crowded)
+    over = float(np.maximum(matrix @ selfish.kwh - limit, 0.0).sum())
+    turned_away = min(1.0, over / max(float(selfish.kwh.sum()), 1e-9))
+    return Size(len(problems), largest.block.shape[0], columns_of(largest), len(limit), turned_away)
 
 # %% ../../nbs/api/17_matching.ipynb #c009
 LACKS = {"integers": "knows no integers", "quadratic": "takes no quadratic cost", "linear": "is no solver of linear problems"}
@@ -64,6 +69,7 @@ class SparseFamily(Family):
 
     needs: ClassVar[str] = "linear"  # what a back-end must declare: linear, integers or quadratic
     preferred: ClassVar[tuple[str, ...]] = ()  # what `auto` tries, in this order
+    tight_from: ClassVar[float] = np.inf  # the share turned away from which a search may not end
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -92,7 +98,15 @@ class SparseFamily(Family):
         passed_over = candidates[: candidates.index(able[0])]
         first = f"the first choice of the family {self.name}"
         why = f"as {listed(passed_over)} cannot be had here or cannot take so much" if passed_over else first
-        return Choice(able[0], f"auto took {backends[able[0]].title}, {why}" + (f"; {size_of(problems)}" if problems else ""))
+        return Choice(able[0], f"auto took {backends[able[0]].title}, {why}{self.outlook(problems)}")
+
+    def outlook(self, problems: Sequence[Problem]) -> str:
+        """How large and how tight the problems are, and what that means for a search, as the end of a sentence."""
+        if not problems:
+            return ""
+        size = size_of(problems)
+        slow = "; so tight a search may take hours to prove its gap, and solver.time_limit_seconds ends it with its best plan until then"
+        return f"; {size}" + (slow if size.turned_away >= self.tight_from else "")
 
     def check(self, asked: str, columns: int) -> None:
         """Raises `InputError` where a back-end is unknown, unable, not installed or too small for so many columns."""

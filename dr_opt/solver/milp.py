@@ -25,7 +25,8 @@ class Milp(SparseFamily):
     name = "milp"
     means = "the optimum within the gap asked for, with its proof"
     needs = "integers"
-    preferred = ("highs", "scip", "cbc", "glpk")
+    preferred = ("highs", "cbc", "scip", "glpk")
+    tight_from = 0.5
     proves_bound = True
 
     def solve(self, problem: Problem, effort: Effort) -> Answer:
