@@ -9,6 +9,7 @@ __all__ = ['ENDS', 'Highs']
 import importlib
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ..basics import InputError
 from .backends import backends
 from .base import Effort
-from .judging import INFEASIBLE, LATE, OPTIMAL, UNBOUNDED, Found, Layer, Rows, scaled
+from .judging import INFEASIBLE, LATE, OPTIMAL, UNBOUNDED, Found, Layer, Rows, captured, scaled
 
 # %% ../../nbs/api/17_highs.ipynb #c005
 def _pass_rows(solver: Any, rows: Rows) -> bool:
@@ -91,7 +92,9 @@ class Highs(Layer):
         if not self.rough(options):
             return self._run(rows, options, start)
         like = scaled(rows)
-        return like.back(self._run(like.rows, options, None))
+        with captured() as printed:
+            found = self._run(like.rows, options, None)
+        return like.back(replace(found, lines=(*found.lines, *printed)))
 
     def _run(self, rows: Rows, options: dict[str, Any], start: np.ndarray | None) -> Found:
         """The answer to rows as they are."""

@@ -66,7 +66,8 @@ def rows_of(sparse: SparseProblem) -> Rows:
     possible = bool((lower <= upper).all() and (sparse.row_lower[~filled] <= 1e-9).all() and (sparse.row_upper[~filled] >= -1e-9).all())
     said = filled & (np.isfinite(sparse.row_lower) | np.isfinite(sparse.row_upper))
     whole = replace(sparse, lower=lower, upper=upper)
-    return Rows(whole, matrix[np.flatnonzero(said)], sparse.row_lower[said], sparse.row_upper[said], possible)
+    kept = matrix if said.all() else matrix[np.flatnonzero(said)]
+    return Rows(whole, kept, sparse.row_lower[said], sparse.row_upper[said], possible)
 
 # %% ../../nbs/api/16_judging.ipynb #c009
 def implied_upper(rows: Rows) -> np.ndarray:
@@ -231,9 +232,9 @@ class Layer(Backend):
         tolerance = self.tolerance_of(effort.options)
         sparse, x = rows.sparse, None if found.ended in (INFEASIBLE, UNBOUNDED) else found.x
         breach = np.inf if x is None or not np.isfinite(x).all() else rows.breach(x)
-        if found.ended == LATE and start is not None and rows.breach(start) <= 1e-6:
-            if x is None or breach > tolerance or sparse.value(start) > sparse.value(x):
-                x, breach = start, 0.0
+        spare = start if found.ended == LATE and start is not None and rows.breach(start) <= 1e-6 else None
+        if spare is not None and (x is None or breach > tolerance or sparse.value(spare) > sparse.value(x)):
+            x, breach = spare, 0.0
         if x is None or breach > tolerance:
             raise SolverError(self._failure(found, breach, rows))
         x = np.clip(x, sparse.lower, sparse.upper)
