@@ -7,8 +7,8 @@ __all__ = ['KINDS', 'HOURS', 'TABS', 'Values', 'Week', 'SUGGESTIONS', 'Source', 
            'every_node', 'tabs_of', 'shown_text', 'text_meant', 'shown_number', 'value_meant', 'shown_lines',
            'shown_value', 'meant', 'values_of', 'inside_shown', 'content_of', 'nodes_shown', 'Judged', 'few_readings',
            'address_of', 'judge', 'hours_shown', 'toggled', 'refusal', 'cities_known', 'file_text', 'save_scenario',
-           'Outcome', 'plan_and_draw', 'known_only_here', 'begin', 'found_rows', 'page_count', 'html_table',
-           'sentences_of', 'html_faults']
+           'Outcome', 'plan_and_audit', 'pictures_of', 'known_only_here', 'begin', 'found_rows', 'page_count',
+           'html_table', 'sentences_of', 'html_faults']
 
 # %% ../nbs/api/31_form.ipynb #c002
 import json
@@ -27,7 +27,7 @@ import polars as pl
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .basics import InputError, Parameters, counted, progress
+from .basics import InputError, Parameters, counted
 from .constraints.behavioural import DAYS, STUDY_PEAK_HOURS
 from .folders import write_file
 from .metrics import metrics
@@ -385,12 +385,7 @@ def _timezones() -> list[str]:
     return sorted(available_timezones())
 
 
-SUGGESTIONS: dict[str, Callable[[], list[str]]] = {
-    "readings": lambda: ["demo"],
-    "calendar.timezone": _timezones,
-    "solver.family": _families,
-    "solver.backend": _backends,
-}
+SUGGESTIONS: dict[str, Callable[[], list[str]]] = {"calendar.timezone": _timezones, "solver.family": _families, "solver.backend": _backends}
 
 
 def cities_known(values: Values, readings: Readings | None) -> list[str]:
@@ -423,25 +418,24 @@ Source = Readings | pl.DataFrame | str | Path | None
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives: the plan, its pictures (title, PNG), and the audit in one line."""
+    """What a run gives: the plan, and its audit in one line."""
 
     plan: Plan | Relaxation
-    pictures: tuple[tuple[str, bytes], ...] = ()
-    audit: str = ""
+    audit: str
 
 
-def plan_and_draw(readings: Source, scenario: Scenario) -> Outcome:
-    """The plan of a scenario, with its pictures where `output.figures` asks for them. Raises `DrOptError`."""
+def plan_and_audit(readings: Source, scenario: Scenario) -> Outcome:
+    """The plan of a scenario, and what its audit says. Raises `DrOptError`."""
     plan = optimise(readings, scenario)
     if isinstance(plan, Relaxation):
-        return Outcome(plan, audit="A relaxation is no plan, so there is nothing to audit.")
-    audit = plan.audit()
-    pictures: tuple[tuple[str, bytes], ...] = ()
-    if scenario.output.figures:
-        with tempfile.TemporaryDirectory() as folder, progress("drawing", 1, "plan", scenario.progress) as bar:
-            pictures = tuple((path.stem.replace("_", " "), path.read_bytes()) for path in draw_all(plan, folder))
-            bar.update()
-    return Outcome(plan, pictures, f"Audit: {counted(len(audit), 'check')} of limits and figures from the plain tables, all hold.")
+        return Outcome(plan, "A relaxation is no plan, so there is nothing to audit.")
+    return Outcome(plan, f"Audit: {counted(len(plan.audit()), 'check')} of limits and figures from the plain tables, all hold.")
+
+
+def pictures_of(plan: Plan) -> dict[str, bytes]:
+    """Every picture of a plan by its title, as a PNG."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {path.stem.replace("_", " "): path.read_bytes() for path in draw_all(plan, folder)}
 
 
 def known_only_here(scenario: Scenario) -> list[str]:
@@ -457,8 +451,8 @@ def known_only_here(scenario: Scenario) -> list[str]:
 def begin(readings: Source, scenario: Scenario) -> Beside[Outcome]:
     """Starts a run beside the notebook: in a process, or in a thread where it uses what only the notebook knows."""
     if known_only_here(scenario):
-        return InThread(plan_and_draw, readings, scenario)
-    return InProcess(plan_and_draw, readings, scenario)
+        return InThread(plan_and_audit, readings, scenario)
+    return InProcess(plan_and_audit, readings, scenario)
 
 # %% ../nbs/api/31_form.ipynb #c045
 ROWS_A_PAGE = 15
