@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,8 +74,9 @@ def run_one(task: Mapping[str, Any]) -> Row:
     """What one method reaches and takes."""
     few = dr_opt.read_readings(dr_opt.synthesise("delhi", customers=2, days=DAYS), show_progress=False)
     readings, chosen = readings_of(task)
-    try:
+    with suppress(dr_opt.DrOptError):
         dr_opt.optimise(few, scenario_of(task))
+    try:
         plan = dr_opt.optimise(readings, scenario_of(task, **chosen))
     except dr_opt.DrOptError as problem:
         status = "refused" if isinstance(problem, dr_opt.InputError) else "failed"
@@ -160,7 +162,7 @@ HEAD = ["| family | back-end | status | " + " | ".join(NUMBERS) + " |", "| --- |
 
 def line(row: Row) -> str:
     """A row of the table."""
-    told = row["status"] + (f": {row['why']}" if "why" in row else "")
+    told = row["status"] + (f": {row['why'].split('. ')[0]}" if "why" in row else "")
     cells = ["–" if row.get(name) is None else f"{factor * row[name]:,.{digits}f}" for name, factor, digits in NUMBERS.values()]
     return f"| {row['family']} | {row['backend']} | {told} | " + " | ".join(cells) + " |"
 

@@ -299,8 +299,8 @@ def test_pages_export_nothing(name: str) -> None:
     assert not [source for source in notebook(name).sources("code") if re.search(r"^#\|\s*(default_exp|export)", source, re.MULTILINE)]
 
 
-@each_page
-def test_pages_use_what_users_use(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("studies/")])
+def test_studies_use_what_users_use(name: str) -> None:
     """The package as a whole, and the style of its pictures."""
     found = {used for _, code in cell_trees(notebook(name)) for used in own(imported(code))}
     assert found <= {"", "drawing"}
