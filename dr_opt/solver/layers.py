@@ -183,7 +183,7 @@ class Osqp(CvxpyLayer):
     title, solvers, linear, quadratic, scales, first_order, tolerance = "OSQP", ("OSQP", ""), False, True, True, True, 1e-3
     needs, install = ("cvxpy", "osqp"), "pip install cvxpy osqp"
     names: ClassVar = {"time_limit_seconds": "time_limit"}
-    always: ClassVar = {"eps_abs": 1e-7, "eps_rel": 1e-7, "max_iter": 200_000, "polishing": False}
+    always: ClassVar = {"eps_abs": 1e-7, "eps_rel": 1e-7, "max_iter": 200_000, "polishing": False, "adaptive_rho_tolerance": 20.0}
 
     def known_options(self, integers: bool) -> Iterable[str]:
         """What its settings have."""
