@@ -780,8 +780,9 @@ def test_solver_that_fails(here: Path, solver: Callable[[Callable[..., Any]], No
     solver(run)
     before = contents(here)
     ran = command("run", "scenario.yaml", "--set", "solver.family=milp", "--no-figures")
-    assert ran.errors == ["HiGHS ended with 'Not Set' and no plan. Raise solver.time_limit_seconds, or loosen a limit."]
+    assert ran.errors == ["HiGHS ended with 'not set' and no plan. Use another back-end, or other solver.options. Its last lines:"]
     assert (ran.code, ran.out) == (3, "") and "Traceback" not in ran.err
+    assert "Running HiGHS" in ran.err  # its own words, under the sentence
     assert contents(here) == before
 
 

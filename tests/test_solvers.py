@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_exactness import numbered, priced_problems, random_case, readings_of, scenario_of
 
-from dr_opt.basics import InputError
+from dr_opt.basics import InputError, SolverError
 from dr_opt.blocks import city_arrays, make_blocks
 from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import MaxCustomerShift, MaxMovesPerDay, MaxMovesPerWeek, MaxShiftWindow, MinMoveSize, PeakHourComfort
@@ -199,6 +199,30 @@ def test_a_time_limit_still_gives_a_plan() -> None:
     assert summary["bound"] is None or summary["bound"] >= summary["achieved"]
     assert (summary["gap"] is None) == (summary["bound"] is None)
     assert plan.audit()["ok"].all()
+
+
+@pytest.mark.parametrize("family", ["lp", "milp"])
+def test_no_time_at_all_gives_the_greedy_plan(family: str) -> None:
+    """Before any solver has found anything there is greedy's plan, and the status says that the time is over."""
+    [problem] = priced_problems(readings_of(random_case(11)), scenario_of(random_case(11)))[:1]
+    answer = solve_problem((family, problem, Effort(gap=0.0, time_limit_seconds=1e-9)))
+    greedy = solve_problem(("greedy", problem, Effort()))
+    assert answer.status is Status.TIME_LIMIT
+    assert answer.achieved >= greedy.achieved - 1e-9
+    assert answer.bound is None or answer.bound >= answer.achieved
+
+
+@pytest.mark.parametrize("family", ["lp", "milp"])
+def test_a_failing_solver_is_an_error_with_its_last_lines(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plan is made up, and the baseline is not one."""
+    import highspy
+
+    monkeypatch.setattr(highspy.Highs, "run", lambda self: self.clearSolver())
+    with pytest.raises(SolverError) as caught:
+        solve_problem((family, STANDARD[1].problem(), Effort(gap=0.0)))
+    first, *lines = str(caught.value).splitlines()
+    assert first == "HiGHS ended with 'not set' and no plan. Use another back-end, or other solver.options. Its last lines:"
+    assert lines and all(line.startswith("  ") for line in lines)
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
