@@ -44,6 +44,16 @@ _HOME = {
     "compare": "sweeps",
     "frontier": "sweeps",
     "optimise": "pipeline",
+    "plot_duration": "curves",
+    "plot_frontier": "curves",
+    "plot_household_week": "curves",
+    "plot_households": "plots",
+    "plot_load": "plots",
+    "plot_marginal_against_average": "plots",
+    "plot_moves": "plots",
+    "plot_moves_distribution": "plots",
+    "plot_savings_by_hour": "plots",
+    "plot_sweep": "curves",
     "read_plan": "plan",
     "read_readings": "readings",
     "register_limit": "problem",
@@ -67,10 +77,19 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from dr_opt.constraints.conservation import Conservation, MinDayPotential, NoAverageIncrease, OnlySavingMoves
     from dr_opt.constraints.technical import HouseholdMinimumUsage, NoNewSpike, RegionalShiftCap
+    from dr_opt.curves import plot_duration, plot_frontier, plot_household_week, plot_sweep
     from dr_opt.metrics import register_metric
     from dr_opt.models import ConveniencePrioritised, HighUsageFocus, ImpactPrioritised
     from dr_opt.pipeline import optimise
     from dr_opt.plan import Plan, read_plan
+    from dr_opt.plots import (
+        plot_households,
+        plot_load,
+        plot_marginal_against_average,
+        plot_moves,
+        plot_moves_distribution,
+        plot_savings_by_hour,
+    )
     from dr_opt.problem import Limit, register_limit
     from dr_opt.readings import Columns, FactorColumns, Readings, read_readings
     from dr_opt.relaxation import Relaxation

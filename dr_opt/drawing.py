@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['WIDE', 'SQUARE', 'TWO_WIDE', 'DOTS_PER_INCH', 'DARK', 'GREY', 'PALE', 'MOST_STEPS', 'ENERGY', 'MASS', 'LONGEST_TITLE',
            'LONGEST_NAME', 'Drawable', 'cities_of', 'city_of', 'style', 'palette', 'colours_of', 'new_axes',
-           'drawing_on', 'halves', 'say', 'steps', 'stairs', 'time_axis', 'in_unit', 'titled', 'percent',
-           'short_number', 'shown', 'dates_in_words', 'clock_hour', 'date_of']
+           'drawing_on', 'halves', 'say', 'save', 'steps', 'stairs', 'time_axis', 'in_unit', 'titled', 'percent',
+           'short_number', 'harmless', 'shown', 'dates_in_words', 'clock_hour', 'date_of']
 
 # %% ../nbs/api/28_drawing.ipynb #c002
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -139,6 +140,13 @@ def say(ax: "Axes", words: str) -> None:
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=13, color=DARK, zorder=9, bbox=box)
 
 # %% ../nbs/api/28_drawing.ipynb #c020
+def save(ax: "Axes", path: str | Path) -> Path:
+    """Writes the figure of `ax` as a PNG that is the same, byte for byte, whenever the picture is."""
+    with style():
+        ax.figure.savefig(path, metadata={"Software": None})  # type: ignore[union-attr]
+    return Path(path)
+
+# %% ../nbs/api/28_drawing.ipynb #c022
 def steps(x: np.ndarray, width: float, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x and y, shape (3 n,), of a line level over each of n slots that begin at `x`, broken (NaN) where the next is not the neighbour."""
     level = np.stack([values, values, values], axis=1)
@@ -146,7 +154,7 @@ def steps(x: np.ndarray, width: float, values: np.ndarray) -> tuple[np.ndarray, 
     level[:-1, 2] = np.where(np.abs(np.diff(x) - width) > 0.5 * width, np.nan, values[:-1])
     return ends.ravel(), level.ravel()
 
-# %% ../nbs/api/28_drawing.ipynb #c025
+# %% ../nbs/api/28_drawing.ipynb #c027
 MOST_STEPS = 1000  # more values than these are drawn as so many equal groups
 
 
@@ -156,7 +164,7 @@ def stairs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cuts = np.linspace(0, len(values), count + 1).astype(np.int64)
     return np.add.reduceat(values, cuts[:-1]) / np.diff(cuts), 100 * cuts / len(values)
 
-# %% ../nbs/api/28_drawing.ipynb #c029
+# %% ../nbs/api/28_drawing.ipynb #c031
 def time_axis(ax: "Axes", times: pl.Series, calendar: Calendar) -> tuple[np.ndarray, float]:
     """An axis of dates and hours on the calendar's clock; the slots' places on it, and their width."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
@@ -172,7 +180,7 @@ def time_axis(ax: "Axes", times: pl.Series, calendar: Calendar) -> tuple[np.ndar
     ax.set(xlim=(x[0], x[-1] + width), xlabel=f"time ({calendar.timezone})")
     return x, width
 
-# %% ../nbs/api/28_drawing.ipynb #c033
+# %% ../nbs/api/28_drawing.ipynb #c035
 ENERGY = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"))
 MASS = ((1e6, "tCO2"), (1e3, "kgCO2"), (1.0, "gCO2"))
 
@@ -183,7 +191,7 @@ def in_unit(units: tuple[tuple[float, str], ...], values: Any) -> tuple[float, s
     largest = sizes[np.isfinite(sizes)].max(initial=0.0)
     return next(((size, name) for size, name in units if largest >= size), units[-1])
 
-# %% ../nbs/api/28_drawing.ipynb #c037
+# %% ../nbs/api/28_drawing.ipynb #c039
 LONGEST_TITLE = 50  # letters of the first part, beside which there is room for the second
 
 
@@ -191,7 +199,7 @@ def titled(what: str, answer: str) -> str:
     """`what: answer`, on two lines where the first part is long."""
     return f"{what}:{' ' if len(what) < LONGEST_TITLE else chr(10)}{answer}"
 
-# %% ../nbs/api/28_drawing.ipynb #c040
+# %% ../nbs/api/28_drawing.ipynb #c042
 def percent(part: float, whole: float) -> str:
     """A share with as many digits as it deserves."""
     share = 100 * part / whole if whole else 0.0
@@ -204,22 +212,27 @@ def short_number(value: float) -> str:
     """A number with two digits, or all those before the point."""
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
-# %% ../nbs/api/28_drawing.ipynb #c045
+# %% ../nbs/api/28_drawing.ipynb #c047
 LONGEST_NAME = 24  # letters
 
 
-def shown(name: str) -> str:
-    """A name from the data as it can be drawn: not too long, no formulas, a `?` for each letter that the font lacks."""
+def harmless(name: str) -> str:
+    """Words from the data as they can be drawn: not too long, no formulas, a `?` for each letter that the font lacks."""
     import matplotlib
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     fonts = [get_font(findfont(FontProperties(family=[family]))) for family in matplotlib.rcParams["font.family"]]
     short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
     drawn = "".join(letter if any(font.get_char_index(ord(letter)) for font in fonts) else "?" for letter in short)
-    drawn = drawn.lstrip("_") or "?"  # a legend leaves out what begins with an underscore
-    return (drawn[:1].upper() + drawn[1:]).replace("$", r"\$")
+    return (drawn.lstrip("_") or "?").replace("$", r"\$")  # a legend leaves out what begins with an underscore
 
-# %% ../nbs/api/28_drawing.ipynb #c050
+
+def shown(name: str) -> str:
+    """A name from the data as it can be drawn, with a capital letter."""
+    drawn = harmless(name)
+    return drawn[:1].upper() + drawn[1:]
+
+# %% ../nbs/api/28_drawing.ipynb #c052
 def dates_in_words(first: date, last: date) -> str:
     """`3 to 9 November 2025`."""
     end = f"{last.day} {last:%B %Y}"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST_SERIES', 'LOADS', 'Day', 'MOST_CITIES', 'MOST_BARS', 'MOST_DOTS', 'plot_load', 'plot_moves',
            'plot_savings_by_hour', 'plot_moves_distribution', 'plot_households', 'plot_marginal_against_average',
-           'file_names', 'busiest_day', 'save', 'draw_all']
+           'file_names', 'busiest_day', 'draw_all']
 
 # %% ../nbs/api/29_plots.ipynb #c002
 import re
@@ -20,6 +20,7 @@ import polars as pl
 
 from .basics import InputError, counted
 from .calendar import Calendar, clock_minute, counting_day, local
+from .curves import plot_duration, plot_household_week
 from dr_opt.drawing import (
     DARK,
     ENERGY,
@@ -40,12 +41,12 @@ from dr_opt.drawing import (
     in_unit,
     palette,
     percent,
+    save,
     say,
     short_number,
     shown,
     stairs,
     steps,
-    style,
     time_axis,
     titled,
 )
@@ -432,15 +433,10 @@ def _pictures(plan: Drawable) -> Iterator[tuple[str, Callable[[], "Axes"]]]:
     yield "sizes", lambda: plot_moves_distribution(plan)[0]
     yield "households", partial(plot_households, plan)
     yield "marginal_against_average", partial(plot_marginal_against_average, plan)
+    yield "duration", partial(plot_duration, plan)
+    yield "household_week", partial(plot_household_week, plan)
 
-# %% ../nbs/api/29_plots.ipynb #c067
-def save(ax: "Axes", path: Path) -> Path:
-    """Writes the figure of `ax` as a PNG that is the same, byte for byte, whenever the picture is."""
-    with style():
-        ax.figure.savefig(path, metadata={"Software": None})  # type: ignore[union-attr]
-    return path
-
-
+# %% ../nbs/api/29_plots.ipynb #c066
 def draw_all(plan: Drawable, folder: str | Path) -> list[Path]:
     """Every picture of a plan as a PNG in `folder`, which is made where it is not there; gives the files."""
     place = Path(folder)

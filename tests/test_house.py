@@ -33,14 +33,15 @@ MODULE_OF_NOTEBOOK = {
     "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
     "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan", "26_relaxation": "relaxation",
-    "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_plots": "plots", "30_report": "report",
+    "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_curves": "curves",
+    "29_plots": "plots", "30_report": "report",
     "31_form": "form", "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip
 PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}
 
 # Doors with one key: libraries, and the modules that may import them.
 KEYS = {
-    ("matplotlib", "seaborn"): r"drawing|plots",
+    ("matplotlib", "seaborn"): r"drawing|plots|curves",
     ("clarabel", "coptpy", "cplex", "cvxopt", "cvxpy", "cylp", "ecos", "gurobipy", "highspy", "linopy", "ortools", "osqp", "pyomo",
      "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solver\..*",
     ("ipywidgets",): r"widgets",

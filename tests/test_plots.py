@@ -254,13 +254,13 @@ def test_draws_all_into_a_folder(name: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == sorted(path.name for path in files)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in files)
     per_city = 3 if name in ("long", "odd names") else 4
-    assert len(files) == per_city * plan.load["city"].n_unique() + 5
+    assert len(files) == per_city * plan.load["city"].n_unique() + 7
 
 
 def test_names_are_stable_and_safe(tmp_path: Path) -> None:
     assert [path.stem for path in draw_all(tiny_plan(), tmp_path)] == [
         "load_mean_day_delhi", "load_busiest_day_delhi", "load_period_delhi", "hours_delhi", "hours", "savings_by_hour", "sizes",
-        "households", "marginal_against_average",
+        "households", "marginal_against_average", "duration", "household_week",
     ]  # fmt: skip
     made = file_names(["delhi", "DELHI", "../../etc", "a/b", "a b", "", "...", "x" * 500, "delhi_2"])
     assert len({name.casefold() for name in made.values()}) == len(made)
@@ -302,7 +302,7 @@ def test_a_plan_as_the_pipeline_makes_it(tmp_path: Path) -> None:
 
     scenario = dr_opt.Scenario(solver={"family": "greedy"}, progress=False)
     plan = dr_opt.optimise(dr_opt.synthesise(customers=8, days=7), scenario)
-    assert len(draw_all(plan, tmp_path)) == 13
+    assert len(draw_all(plan, tmp_path)) == 15
     share = plan.summary["total"]["average_increase_share_percent"]
     title = plot_marginal_against_average(plan).get_title(loc="left")
     assert float(title.split(" %")[0]) == pytest.approx(share, rel=0.06)
