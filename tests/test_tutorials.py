@@ -85,8 +85,9 @@ def readings() -> dr_opt.Readings:
 
 
 def scenario(**changes: object) -> dr_opt.Scenario:
-    given = {"constraints.max_moves_per_day": {"limit": 3}, "constraints.max_moves_per_week": None, "solver.gap": 1e-2}
-    given |= {"period": {"start": "2025-11-07", "end": "2025-11-08"}, "constraints.no_new_spike": None}  # quick for every family
+    given = {"constraints.max_moves_per_day": {"limit": 8}, "constraints.max_moves_per_week": None, "solver.gap": 1e-2}
+    given |= {"constraints.no_new_spike": None, "constraints.regional_shift_cap": None}  # what is not shared is quickly solved
+    given |= {"period": {"start": "2025-11-07", "end": "2025-11-08"}}
     return dr_opt.Scenario(progress=False).replace({**given, **changes})
 
 
