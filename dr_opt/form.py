@@ -442,9 +442,10 @@ def known_only_here(scenario: Scenario) -> list[str]:
     """What the run uses and another process could not import, because it was defined in a notebook."""
     used: dict[str, Any] = {limit.key: type(limit) for limit in scenario.constraints.chosen()}
     used |= {name: metric.function for name, metric in metrics.items()}
-    base = sys.modules.get("dr_opt.solver.base")  # not loaded: then nobody has added a family
-    if base:
-        used |= {name: type(family) for name, family in base.families.items() if name == scenario.solver.family}
+    for module, registry in (("base", "families"), ("backends", "backends")):
+        loaded = sys.modules.get(f"dr_opt.solver.{module}")  # not loaded: then nobody has added anything
+        found = getattr(loaded, registry, {})
+        used |= {name: part if isinstance(part, type) else type(part) for name, part in found.items()}
     return [name for name, thing in used.items() if thing.__module__ == "__main__"]
 
 

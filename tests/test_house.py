@@ -35,7 +35,7 @@ MODULE_OF_NOTEBOOK = {
     "24_metrics": "metrics", "25_folders": "folders", "26_plan": "plan", "26_relaxation": "relaxation",
     "27_pipeline": "pipeline", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_curves": "curves",
     "29_plots": "plots", "30_report": "report",
-    "31_form": "form", "31_widgets": "widgets", "32_cli": "cli",
+    "31_form": "form", "31_form_controls": "controls", "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip
 PLACE = {module: place for place, module in enumerate(MODULE_OF_NOTEBOOK.values())}
 
@@ -44,7 +44,7 @@ KEYS = {
     ("matplotlib", "seaborn"): r"drawing|plots|curves",
     ("clarabel", "coptpy", "cplex", "cvxopt", "cvxpy", "cylp", "ecos", "gurobipy", "highspy", "linopy", "ortools", "osqp", "pyomo",
      "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solver\..*",
-    ("ipywidgets",): r"widgets",
+    ("ipywidgets",): r"controls",
     ("mpi4py", "joblib", "concurrent", "multiprocessing"): r"parallel",
     ("numba",): r"blocks|problem|sparse|synthesis|solver\..*",
     ("nbdev", "fastcore", "execnb"): r"",
