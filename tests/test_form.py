@@ -590,7 +590,7 @@ def test_a_run_gives_a_plan_and_shows_it() -> None:
     assert isinstance(plan, Plan) and form.plan is plan and plan.audit_ok and len(plan.shifts)
     assert form.said == ("Done. The plan is form.plan.",) and not form.running and not form.run_button.disabled
     results = form.results
-    assert results.widget.layout.display is None and "checks of limits and figures from the plain tables, all hold." in results.audit.value
+    assert results.widget.layout.display is None and "every limit is kept and every figure agrees." in results.audit.value
     assert "kwh_moved" in results.figures.value and "output.figures is off" in results.waiting.value
     results.shifts.words.value = "anita"
     assert "bala" not in results.shifts.table.value and "anita" in results.shifts.table.value

@@ -96,7 +96,7 @@ def wait_until(true: Callable[[], Any]) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -147,18 +147,13 @@ class Person:
         return str(cell.locator(".jp-OutputArea-output").first.inner_text())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("notebooks")
-
-
-@pytest.fixture(scope="module")
-def person(browser: Any, folder: Path) -> Iterator[Person]:
+@pytest.fixture
+def person(browser: Any, tmp_path: Path) -> Iterator[Person]:
     """A person who has opened a notebook in JupyterLab and run its first cell."""
-    write_notebook(folder / "form.ipynb", CELLS)
+    write_notebook(tmp_path / "form.ipynb", CELLS)
     port = free_port()
     arguments = ["jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}", "--IdentityProvider.token="]
-    with serving(folder, [*arguments, f"--ServerApp.root_dir={folder}"], port, "/api") as address:
+    with serving(tmp_path, [*arguments, f"--ServerApp.root_dir={tmp_path}"], port, "/api") as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         person = Person(page)
         page.goto(f"{address}/lab/tree/form.ipynb?reset")
@@ -173,7 +168,7 @@ def shut(person: Person, button: str) -> bool:
     return bool(person.form.locator("button").filter(has_text=button).first.is_disabled())
 
 
-def test_every_tab_opens_and_shows_its_fields(person: Person) -> None:
+def every_tab_opens_and_shows_its_fields(person: Person) -> None:
     fields = {"data": "max_plausible_kwh", "calendar": "timezone", "limits": "max_reduction_percent", "model": "model"}
     fields |= {"solver": "time_limit_seconds", "parallel": "workers", "output": "seed"}
     assert tuple(fields) == TABS
@@ -182,7 +177,7 @@ def test_every_tab_opens_and_shows_its_fields(person: Person) -> None:
         assert person.field(label).is_visible()
 
 
-def test_a_wrong_value_is_refused_beside_its_field(person: Person) -> None:
+def a_wrong_value_is_refused_beside_its_field(person: Person) -> None:
     person.opens("limits")
     person.types("hours", "-2")
     person.sees(WRONG_HOURS, ".dr-opt-fault")
@@ -193,7 +188,7 @@ def test_a_wrong_value_is_refused_beside_its_field(person: Person) -> None:
     assert person.form.locator(".dr-opt-fault").count() == 0
 
 
-def test_peak_hours_are_clicked_up_to_six_a_day(person: Person) -> None:
+def peak_hours_are_clicked_up_to_six_a_day(person: Person) -> None:
     person.opens("limits")
     person.hour("mon", 20).click()
     person.sees(SEVENTH_HOUR, ".dr-opt-fault")
@@ -204,7 +199,7 @@ def test_peak_hours_are_clicked_up_to_six_a_day(person: Person) -> None:
     wait_until(lambda: "●" in person.hour("mon", 20).inner_text())
 
 
-def test_limits_and_models_open_and_close(person: Person) -> None:
+def limits_and_models_open_and_close(person: Person) -> None:
     person.opens("limits")
     person.field("no_new_spike").uncheck()
     person.field("alpha_peak_cap_percent").wait_for(state="hidden")
@@ -218,7 +213,7 @@ def test_limits_and_models_open_and_close(person: Person) -> None:
     assert person.field("objective").is_visible()
 
 
-def test_a_run_shows_its_results_while_cells_can_be_run(person: Person) -> None:
+def a_run_shows_its_results_while_cells_can_be_run(person: Person) -> None:
     person.opens("data")
     person.types("name", "from a browser")
     person.types("customers", "8")
@@ -229,13 +224,13 @@ def test_a_run_shows_its_results_while_cells_can_be_run(person: Person) -> None:
     person.runs_cell(1)
     assert "meanwhile 42" in person.output_of_cell(1)
     person.sees("Done. The plan is form.plan.", ".dr-opt-note")
-    person.sees("checks of limits and figures from the plain tables, all hold.", ".dr-opt-note")
+    person.sees("every limit is kept and every figure agrees.", ".dr-opt-note")
     assert "kwh_moved" in person.form.locator(".dr-opt-figures").inner_text()
     person.runs_cell(2)
     assert "True from a browser" in person.output_of_cell(2)
 
 
-def test_results_are_drawn_searched_and_sorted(person: Person) -> None:
+def results_are_drawn_searched_and_sorted(person: Person) -> None:
     person.opens("shifts")
     table = person.form.locator(".dr-opt-table")
     table.wait_for()
@@ -258,7 +253,7 @@ def test_results_are_drawn_searched_and_sorted(person: Person) -> None:
     wait_until(lambda: picture.first.evaluate("image => image.naturalWidth") > 300)
 
 
-def test_save_and_load(person: Person, folder: Path) -> None:
+def save_and_load(person: Person, folder: Path) -> None:
     person.types("file", "gentle.yaml")
     person.clicks("Save")
     person.sees("Saved gentle.yaml.", ".dr-opt-note")
@@ -281,7 +276,7 @@ def test_save_and_load(person: Person, folder: Path) -> None:
     assert person.field("days").input_value() == "14"
 
 
-def test_cancel_stops_a_run(person: Person) -> None:
+def cancel_stops_a_run(person: Person) -> None:
     person.clicks("Run")
     person.sees("reading", ".dr-opt-meaning")
     began = time.monotonic()
@@ -293,12 +288,25 @@ def test_cancel_stops_a_run(person: Person) -> None:
     assert "kwh_moved" in person.form.locator(".dr-opt-figures").inner_text()  # those of the last plan
 
 
-def test_a_file_that_is_not_there_is_a_sentence(person: Person) -> None:
+def a_file_that_is_not_there_is_a_sentence(person: Person) -> None:
     person.opens("data")
     person.types("readings", "nowhere.parquet")
     person.clicks("Run")
     person.sees("nowhere.parquet", ".dr-opt-fault")
     assert "Traceback" not in person.form.inner_text()
+
+
+def test_from_the_first_cell_to_the_results(person: Person, tmp_path: Path) -> None:
+    """One person, one page, in this order: each step begins where the one before ended."""
+    every_tab_opens_and_shows_its_fields(person)
+    a_wrong_value_is_refused_beside_its_field(person)
+    peak_hours_are_clicked_up_to_six_a_day(person)
+    limits_and_models_open_and_close(person)
+    a_run_shows_its_results_while_cells_can_be_run(person)
+    results_are_drawn_searched_and_sorted(person)
+    save_and_load(person, tmp_path)
+    cancel_stops_a_run(person)
+    a_file_that_is_not_there_is_a_sentence(person)
 
 
 def test_voila_shows_the_form_and_runs_it(browser: Any, tmp_path: Path) -> None:
