@@ -121,7 +121,7 @@ def _names(node: Node) -> Control:
     if "str" not in str(node.info.annotation).replace("list[str]", ""):
         del ways["a file"]
     way = _named(w.Dropdown, node, 26, options=list(ways.items()))
-    text = w.Textarea(rows=2, placeholder="what they are called", layout={"width": "22em", "margin": f"2px 2px 2px {LABEL}"})
+    text = w.Textarea(rows=2, placeholder="what they are called", layout={"width": "22em", "margin": f"2px 2px 2px calc({LABEL} + 10px)"})
 
     def put(value: tuple[str, str]) -> None:
         way.value, text.value = value
