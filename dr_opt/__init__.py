@@ -8,12 +8,16 @@ __version__ = "0.1.0"
 # Every public name and the module it lives in; a module is only imported when one of its names is used, so that
 # `import dr_opt` and `dr-opt --help` stay quick.
 _HOME = {
+    "ArcMask": "problem",
     "Calendar": "calendar",
+    "Check": "tables",
+    "CitySum": "problem",
     "Columns": "readings",
-    "ConveniencePrioritised": "models",
     "Conservation": "constraints.conservation",
     "Constraints": "scenario",
+    "ConveniencePrioritised": "models",
     "CustomerChoice": "tables",
+    "CustomerSum": "problem",
     "DrOptError": "basics",
     "FactorColumns": "readings",
     "HighUsageFocus": "models",
@@ -27,6 +31,7 @@ _HOME = {
     "MaxShiftWindow": "constraints.behavioural",
     "MinDayPotential": "constraints.conservation",
     "MinMoveSize": "constraints.behavioural",
+    "MoveCount": "problem",
     "NoAverageIncrease": "constraints.conservation",
     "NoNewSpike": "constraints.technical",
     "OnlySavingMoves": "constraints.conservation",
@@ -36,14 +41,21 @@ _HOME = {
     "Period": "tables",
     "Plan": "plan",
     "Readings": "readings",
-    "Relaxation": "relaxation",
     "RegionalShiftCap": "constraints.technical",
+    "Relaxation": "relaxation",
     "Scenario": "scenario",
+    "SlotLimit": "problem",
     "SolverChoice": "scenario",
     "SolverError": "basics",
+    "Tables": "tables",
+    "backends": "solver.selection",
+    "check_at_most": "tables",
+    "check_shifts": "problem",
     "compare": "sweeps",
+    "families": "solver.selection",
     "frontier": "sweeps",
     "optimise": "pipeline",
+    "parameter": "basics",
     "plot_duration": "curves",
     "plot_frontier": "curves",
     "plot_household_week": "curves",
@@ -65,7 +77,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
-    from dr_opt.basics import DrOptError, InputError, SolverError
+    from dr_opt.basics import DrOptError, InputError, SolverError, parameter
     from dr_opt.calendar import Calendar
     from dr_opt.constraints.behavioural import (
         MaxCustomerShift,
@@ -90,14 +102,14 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         plot_moves_distribution,
         plot_savings_by_hour,
     )
-    from dr_opt.problem import Limit, register_limit
+    from dr_opt.problem import ArcMask, CitySum, CustomerSum, Limit, MoveCount, SlotLimit, check_shifts, register_limit
     from dr_opt.readings import Columns, FactorColumns, Readings, read_readings
     from dr_opt.relaxation import Relaxation
     from dr_opt.scenario import Constraints, Output, Parallel, Scenario, SolverChoice
-    from dr_opt.solver.selection import solvers
+    from dr_opt.solver.selection import backends, families, solvers
     from dr_opt.sweeps import compare, frontier, sweep
     from dr_opt.synthesis import synthesise
-    from dr_opt.tables import CustomerChoice, Period
+    from dr_opt.tables import Check, CustomerChoice, Period, Tables, check_at_most
     from dr_opt.widgets import scenario_form
 
 __all__ = ["__version__", *_HOME]

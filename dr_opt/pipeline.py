@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ from dr_opt.problem import (
     profile_arcs,
     slot_pairs,
 )
+from .problem import limits as registered
 from .readings import DataReport, Readings, handle_missing, with_calendar
 from .relaxation import Relaxation, relaxation
 from .scenario import Scenario
@@ -297,9 +298,16 @@ def machine(scenario: Scenario) -> dict[str, object]:
 
 
 class AuditError(DrOptError):
-    """A plan broke a limit: a fault of the package, never of the user; no plan is given."""
+    """A plan broke a limit: a fault of the package, or of a limit that was registered beside its own; no plan is given."""
 
     exit_code = 1
+
+
+def _broken(row: Mapping[str, Any]) -> str:
+    """The sentence for a check that failed; a limit that somebody has registered is theirs to mend."""
+    ours = row["limit"] not in registered or registered[row["limit"]].__module__.startswith("dr_opt.")
+    remedy = "Please report this scenario." if ours else "Its kinds and its check say different things: mend one of them."
+    return f"The plan fails its audit: {row['limit']} by {row['worst_slack']} {row['unit']} at {row['worst']}. {remedy}"
 
 
 def readings_of(source: Readings | pl.DataFrame | str | Path | None, scenario: Scenario) -> Readings:
@@ -336,13 +344,7 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
     facts["peak_memory_mib"] = peak_memory_mib()
     broken = audit.filter(~pl.col("ok"))
     if len(broken):
-        raise AuditError(
-            *(
-                f"The plan fails its audit: {row['limit']} by {row['worst_slack']} {row['unit']} at {row['worst']}. "
-                "Please report this scenario."
-                for row in broken.iter_rows(named=True)
-            )
-        )
+        raise AuditError(*(_broken(row) for row in broken.iter_rows(named=True)))
     return plan
 
 # %% ../nbs/api/27_pipeline.ipynb #c025

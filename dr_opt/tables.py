@@ -272,7 +272,7 @@ def check_at_most(
 ) -> Check:
     """Whether column `used` stays within `allowed` (a column or a number) in every row of `sums`; an unknown value does not."""
     bound = pl.col(allowed) if isinstance(allowed, str) else pl.lit(float(allowed))
-    slack = (bound - pl.col(used)).cast(pl.Float64).fill_nan(None) + 0.0  # and no minus zero
+    slack = (bound - pl.col(used)).cast(pl.Float64).fill_nan(None).replace(-0.0, 0.0)
     rows = sums.with_columns(_slack=slack, _bound=bound.cast(pl.Float64))
     if rows.is_empty():
         return Check(limit, 0, None, unit, True)

@@ -1079,7 +1079,7 @@ def test_help_of_each_command(name: str, flag: str) -> None:
     assert (ran.code, ran.err) == (0, "") and ran.out.startswith(f"Usage: dr-opt {name} [OPTIONS]")
     options = re.findall(r"^  (?:-h, )?(--[\w-]+)", ran.out, re.MULTILINE)
     wanted = {
-        "run": {"--out", "--set", "--csv", "--no-figures", "--verbose"},
+        "run": {"--out", "--set", "--use", "--csv", "--no-figures", "--verbose"},
         "demo": {"--customers", "--days", "--out"},
         "audit": {"--readings"},
         "synth": {"--city", "--customers", "--days", "--start", "--seed"},
@@ -1087,6 +1087,50 @@ def test_help_of_each_command(name: str, flag: str) -> None:
         "check": {"--set"},
     }
     assert wanted[name] <= set(options) and "--help" in options
+
+
+OWN_LIMIT = """
+import dr_opt
+
+@dr_opt.register_limit("quiet_start")
+class QuietStart(dr_opt.Limit):
+    "Nothing leaves the first slots of a block."
+
+    slots: int = dr_opt.parameter(4, "How many.", "slots", ge=0)
+
+    def kinds(self, block):
+        return [dr_opt.ArcMask(lambda arcs: arcs.origin >= self.slots)]
+
+    def check(self, tables):
+        minutes = (tables.shifts["original_time"] - tables.readings["time"].min()).dt.total_minutes()
+        early = tables.shifts.with_columns(early=(minutes < 30 * self.slots).cast(int))
+        return dr_opt.check_at_most(self.key, early, "early", 0, unit="shifts")
+"""
+
+
+def test_use_brings_a_limit_of_ones_own(here: Path) -> None:
+    """In a process of its own, as a registered limit stays registered."""
+    (here / "quiet.py").write_text(OWN_LIMIT)
+    (here / "own.yaml").write_text("readings: readings.parquet\nconstraints: {quiet_start: {slots: 2}}\nsolver: {family: greedy}\n")
+    without, ran, audited = (
+        in_terminal(*words, cwd=here)
+        for words in (
+            ("run", "own.yaml", "--no-figures", "--out", "own"),
+            ("run", "own.yaml", "--no-figures", "--out", "own", "--use", "quiet"),
+            ("audit", "own", "--use", "quiet.py"),
+        )
+    )
+    assert without.code == 2 and without.err.startswith("error: constraints.quiet_start is not a known key.")
+    assert (ran.code, audited.code) == (0, 0)
+    assert "ok   quiet_start: " in audited.out
+
+
+def test_use_of_what_cannot_be_imported(here: Path) -> None:
+    (here / "broken_rules.py").write_text("1 / 0\n")
+    gone, fails = (command("check", "scenario.yaml", "--use", name) for name in ("nowhere_at_all", "broken_rules"))
+    assert gone.err.strip() == "error: --use nowhere_at_all is not there. Start where its file lies, or install it."
+    assert fails.err.strip() == "error: --use broken_rules fails: ZeroDivisionError, division by zero. Mend it."
+    assert (gone.code, fails.code) == (2, 2)
 
 
 def test_version() -> None:

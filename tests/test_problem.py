@@ -1,6 +1,8 @@
+# ruff: noqa: E501 (sentences are kept whole)
 """Kinds, profiles, blocks and the two sparse forms, each on a case small enough to work out by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -12,7 +14,20 @@ from dr_opt.basics import InputError
 from dr_opt.blocks import Block, City, city_arrays, linked_days, make_block, make_blocks
 from dr_opt.calendar import OUTSIDE, Calendar, day_of_number, slots_of_dates
 from dr_opt.models import TotalShiftCap, priced
-from dr_opt.problem import ArcMask, CitySum, CustomerSum, DayChoice, Kind, Limit, MoveCount, Problem, SlotLimit, build_problem, group_sums
+from dr_opt.problem import (
+    ArcMask,
+    CitySum,
+    CustomerSum,
+    DayChoice,
+    Kind,
+    Limit,
+    MoveCount,
+    Problem,
+    SlotLimit,
+    build_problem,
+    group_sums,
+    register_limit,
+)
 from dr_opt.readings import handle_missing
 from dr_opt.sparse import SparseProblem, binding_counts, sparse_form
 from dr_opt.tables import example_readings
@@ -390,3 +405,40 @@ def test_the_aggregated_form_saves_nothing_where_factors_differ() -> None:
 def test_binaries_are_the_same_in_both_forms() -> None:
     problem = problem_of(TWO_HOURS, MoveCount(np.zeros(24, np.int64), 1), block=crowd(20))
     assert [int(sparse_form(problem, aggregated).integer.sum()) for aggregated in BOTH_FORMS] == [24 * 20, 24 * 20]
+
+
+MISFITS = {
+    "a count by hour": (MoveCount(np.zeros(24, int), 1), "a MoveCount that has a group of shape (24,), not one number for each of the {slots} slots"),
+    "a day's own number": (MoveCount(None, 1), "a MoveCount that has groups numbered up to 20409, with {slots} slots to number; dense_labels counts them from 0"),
+    "a sum without households": (CustomerSum(None, np.ones(1)), "a CustomerSum that has limit_kwh of shape (1,), not one for each of {customers} customers and 1 groups"),
+    "a floor of another length": (SlotLimit(highest_kwh=np.ones(5)), "a SlotLimit that has highest_kwh of shape (5,), which does not fit {customers} customers and {slots} slots"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_arrays_that_do_not_fit_are_named(name: str) -> None:
+    kind, words = MISFITS[name]
+    block = problem_of().block
+    customers, slots = block.shape
+    if getattr(kind, "group", 0) is None:
+        kind = replace(kind, group=np.full(slots, 20409 if isinstance(kind, MoveCount) else 0))
+    with pytest.raises(InputError) as refused:
+        build_problem(block, [Given(what=(kind,))])
+    assert refused.value.faults == (f"given answers with {words.format(customers=customers, slots=slots)}. Mend its kinds.",)
+
+
+def test_a_mask_that_looks_too_early_is_told_so() -> None:
+    """Savings are not known yet: NaN would forbid every arc, and nobody would see why nothing moves."""
+    with pytest.raises(InputError, match=r"^An ArcMask looks at arcs\.saving, which it may only with by_factor\."):
+        problem_of(ArcMask(lambda arcs: arcs.saving > 100))
+    assert len(problem_of(ArcMask(lambda arcs: arcs.saving > 100, by_factor=True)).arcs)
+
+
+def test_a_limit_without_a_check_is_not_registered() -> None:
+    class Half(Limit):
+        def kinds(self, block):
+            return []
+
+    with pytest.raises(InputError) as refused:
+        register_limit("half")(Half)
+    assert refused.value.faults == ("The limit half has no check. Define it: kinds is for solvers, check for the audit.",)
