@@ -37,12 +37,14 @@ from dr_opt.drawing import (
     date_of,
     dates_in_words,
     drawing_on,
+    empty,
     halves,
     in_unit,
     palette,
     percent,
     save,
     say,
+    scale,
     short_number,
     shown,
     stairs,
@@ -101,7 +103,7 @@ def plot_load(plan: Drawable, city: str | None = None, day: Day = None, ax: "Axe
     """
     calendar = plan.scenario.calendar
     if plan.load.is_empty():
-        return _empty_load(ax)
+        return empty("No load", "hour of the day (local time, h)", "load (kWh per slot)", "no moves", ax)
     name = city_of(plan, city)
     every = _load_of(plan, name)
     rows = every if day is None or day == "mean" else _one_day(every, day)
@@ -128,14 +130,6 @@ def _when(first: date, last: date, mean: bool) -> str:
     if first == last:
         return f"{first:%A} {dates_in_words(first, last)}"
     return f"{'mean day of ' if mean else ''}{dates_in_words(first, last)}"
-
-
-def _empty_load(ax: "Axes | None") -> "Axes":
-    """The picture of a load that is not there."""
-    with drawing_on(None if ax is None else [ax]) as (drawn,):
-        drawn.set(title="No load", xlabel="hour of the day (local time, h)", ylabel="load (kWh per slot)")
-        say(drawn, "no moves")
-    return drawn
 
 # %% ../nbs/api/29_plots.ipynb #c021
 def _clock_axis(ax: "Axes", calendar: Calendar) -> None:
@@ -202,9 +196,7 @@ def plot_moves(plan: Drawable, city: str | None = None, ax: "Axes | None" = None
         drawn.text(0.03, 0.97, "to a later hour", transform=drawn.transAxes, ha="left", va="top", color=DARK)
         drawn.text(0.97, 0.03, "to an earlier hour", transform=drawn.transAxes, ha="right", va="bottom", color=DARK)
         if kwh.any():
-            bar = drawn.figure.colorbar(mesh, ax=drawn, label=f"energy moved ({unit})", shrink=0.8)
-            bar.outline.set_visible(False)
-            bar.ax.tick_params(length=0, labelsize=9)
+            scale(drawn, mesh, f"energy moved ({unit})")
         else:
             say(drawn, "no moves")
     return drawn
