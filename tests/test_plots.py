@@ -110,7 +110,8 @@ PICTURES: dict[str, Callable[..., Axes]] = {
     "sizes": lambda plan, ax=None: plot_moves_distribution(plan, None if ax is None else [ax.figure.add_subplot(), ax])[1],
     "sizes in halves": lambda plan, ax=None: plot_moves_distribution(plan, ax or new_axes()[0])[1],
 }
-each_plan = pytest.mark.parametrize("name", PLANS)
+OFTEN = ("normal", "one city", "tiny", "no moves", "no rows", "odd names")  # the others are drawn in the slow tier
+each_plan = pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow) for name in PLANS])
 each_picture = pytest.mark.parametrize("picture", PICTURES)
 
 UNIT = re.compile(r"\(.*(?:[kMG]Wh|CO2|\bh\b|minutes|number|%).*\)|^time \(.+/.+\)$")
@@ -246,6 +247,7 @@ def test_busiest_day() -> None:
         assert busiest_day(plan, city) == kwh["day"][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one city", "long", "no rows", "odd names"])
 def test_draws_all_into_a_folder(name: str, tmp_path: Path) -> None:
     plan = PLANS[name]()
@@ -281,6 +283,7 @@ def test_leaves_settings_and_pyplot_alone() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_threads_draw_the_same(tmp_path: Path) -> None:
     plan = tiny_plan()
     alone = {path.name: path.read_bytes() for path in draw_all(plan, tmp_path / "alone")}
