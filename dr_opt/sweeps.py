@@ -8,11 +8,10 @@ __all__ = ['Variations', 'Source', 'POINT', 'compare', 'sweep', 'frontier']
 # %% ../nbs/api/27_sweeps.ipynb #c002
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from .basics import InputError, listed, progress
@@ -50,7 +49,13 @@ def _frame(rows: Sequence[Mapping[str, str | Figure]]) -> pl.DataFrame:
     """The rows as a frame; its columns in the order in which the rows first name them."""
     names = [*dict.fromkeys(name for row in rows for name in row if name != "data_hash"), "data_hash"]
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return pl.DataFrame({name: pl.Series(name, values, _kind(values)) for name, values in columns.items()})
+    return pl.DataFrame({name: _series(name, values) for name, values in columns.items()})
+
+
+def _series(name: str, values: Sequence[str | Figure]) -> pl.Series:
+    """A column; numbers among words become words."""
+    kind = _kind(values)
+    return pl.Series(name, [None if v is None else str(v) for v in values] if kind == pl.String() else values, kind)
 
 
 def _kind(values: Sequence[str | Figure]) -> pl.DataType:
@@ -192,17 +197,16 @@ def frontier(
     if faults:
         raise InputError(*faults)
     problems = make_problems(readings_of(readings, scenario), scenario)
-    steps = sorted(set(_steps(problems, points) if min_savings_g_per_kwh is None else map(float, min_savings_g_per_kwh)))
     family = families[scenario.solver.family]
     chosen = family.choose(scenario.solver.backend, problems)
-    quiet, answers, rows = scenario.replace({"progress": False}), None, []
-    with progress("along λ", len(steps), "plan", scenario.progress) as bar:
-        for step in steps:
-            run = solve_at(step, problems, quiet, chosen, answers)
-            answers = run.answers
-            rows.append(_point(run, step, bool(family.cost)))
+    quiet, runs = scenario.replace({"progress": False}), dict[float, Run]()
+    given = None if min_savings_g_per_kwh is None else sorted({float(value) for value in min_savings_g_per_kwh})
+    with progress("along λ", points if given is None else len(given), "plan", scenario.progress) as bar:
+        for step in _widest_gaps(runs, _largest_saving(problems), points) if given is None else given:
+            below = max((known for known in runs if known < step), default=None)
+            runs[step] = solve_at(step, problems, quiet, chosen, None if below is None else runs[below].answers)
             bar.update()
-    return pl.DataFrame(rows, POINT)
+    return pl.DataFrame([_point(runs[step], step, bool(family.cost)) for step in sorted(runs)], POINT)
 
 
 POINT = {
@@ -211,16 +215,22 @@ POINT = {
 }  # fmt: skip
 
 
-def _steps(problems: Sequence[Problem], points: int) -> Iterator[float]:
-    """λ from nought to the largest saving, so that between two of them lies about the same share of the movable energy."""
-    best = [np.maximum(problem.best_by_slot(problem.arcs.saving)[problem.candidates], 0.0) for problem in problems]
-    kwh = [problem.highest_kwh[problem.candidates] for problem in problems]
-    saving, weight = (np.concatenate([np.zeros(0), *parts]) for parts in (best, kwh))
-    order = np.argsort(saving, kind="stable")
-    share = np.cumsum(weight[order]) / max(weight.sum(), 1e-9)
+def _largest_saving(problems: Sequence[Problem]) -> float:
+    """The λ beyond which nothing moves, g/kWh."""
+    return max((float(problem.arcs.saving.max(initial=0.0)) for problem in problems), default=0.0)
+
+
+def _widest_gaps(runs: Mapping[float, Run], largest: float, points: int) -> Iterator[float]:
+    """λ after λ: the two ends, then halfway into whatever stretch the runs so far leave widest, in kWh."""
     yield 0.0
-    if len(saving):
-        yield from saving[order][np.minimum(np.searchsorted(share, np.linspace(0, 1, points)[1:]), len(order) - 1)].tolist()
+    if largest > 0:
+        yield largest
+    while 2 <= len(runs) < points:
+        steps = sorted(runs)
+        _, low, high = max((runs[low].kwh - runs[high].kwh, low, high) for low, high in pairwise(steps))
+        if high - low <= 1e-6 * largest:
+            return
+        yield (low + high) / 2
 
 
 def _point(run: Run, step: float, cost: bool) -> dict[str, Any]:

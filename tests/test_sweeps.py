@@ -195,10 +195,22 @@ def test_a_sweep_has_the_rows_of_single_plans(homes: pl.DataFrame) -> None:
         assert swept.filter((pl.nth(0) == hours) & (pl.nth(1) == limit)).select(swept.columns[2:]).row(0) == row
 
 
+def test_the_frontier_spreads_its_points(homes: pl.DataFrame) -> None:
+    """The two ends first, then the widest stretch of energy is halved: no stretch is left wider than half of all."""
+    curve = dr_opt.frontier(homes, small(), points=9)
+    kwh = curve["kwh_moved"]
+    assert len(curve) == 9 and kwh[-1] <= kwh[0] / 10
+    assert (-kwh.diff().drop_nulls()).max() <= 0.5 * kwh[0]
+
+
 def test_a_limit_switched_off_and_whole_scenarios(homes: pl.DataFrame) -> None:
     off = dr_opt.sweep(homes, small(), {"constraints.no_new_spike": [None, {"alpha_peak_cap_percent": 1}]})
     assert off["constraints.no_new_spike"].to_list() == ["null", "{alpha_peak_cap_percent: 1}"]
     assert off["achieved"][0] > off["achieved"][1]
+    mixed = dr_opt.sweep(homes, small(), {"constraints.max_moves_per_day.limit": [1], "constraints.max_moves_per_week": [None, {"limit": 2}]})
+    assert mixed.columns[:2] == ["constraints.max_moves_per_day.limit", "constraints.max_moves_per_week"]
+    numbers = dr_opt.sweep(homes, small(), {"solver.time_limit_seconds": [None, 60]})
+    assert numbers["solver.time_limit_seconds"].to_list() == ["null", "60"]
     named = dr_opt.sweep(homes, small(), {"exact": small(), "greedy": small(solver={"family": "greedy"})})
     assert named["plan"].to_list() == ["exact", "greedy"] and named["family"].to_list() == ["milp", "greedy"]
 
