@@ -24,10 +24,6 @@ NEEDS = {
     "nbs/studies/methods_compared.ipynb": SOLVERS,
     "nbs/tutorials/choose_a_solver.ipynb": SOLVERS,
 }
-# Pages for readers, with plans and pictures of their own: a tier of their own, too. The rooms of the package are quick.
-TIERS = [
-    pytest.param(name, marks=[] if name.startswith("nbs/api/") or name == "nbs/index.ipynb" else pytest.mark.slow) for name in NOTEBOOKS
-]
 
 
 def told(outputs: Iterable[Any]) -> list[str]:
@@ -49,7 +45,8 @@ def told(outputs: Iterable[Any]) -> list[str]:
     return [re.sub(r" at 0x[0-9a-f]+|[ \t]+(?=\n)", "", text).strip() for text in texts]
 
 
-@pytest.mark.parametrize("notebook", TIERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_notebook_runs_and_says_the_same(notebook: str) -> None:
     missing = [name for name in NEEDS.get(notebook, ()) if importlib.util.find_spec(name) is None]
     saved = nbformat.read(TOP / notebook, as_version=4)
@@ -69,4 +66,4 @@ def test_notebook_runs_and_says_the_same(notebook: str) -> None:
 
 
 def test_the_notebooks_with_needs_exist() -> None:
-    assert set(NOTEBOOKS) >= set(NEEDS) - {"nbs/tutorials/choose_a_solver.ipynb"}
+    assert set(NOTEBOOKS) >= set(NEEDS)
