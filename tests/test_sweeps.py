@@ -207,8 +207,6 @@ def test_a_limit_switched_off_and_whole_scenarios(homes: pl.DataFrame) -> None:
     off = dr_opt.sweep(homes, small(), {"constraints.no_new_spike": [None, {"alpha_peak_cap_percent": 1}]})
     assert off["constraints.no_new_spike"].to_list() == ["null", "{alpha_peak_cap_percent: 1}"]
     assert off["achieved"][0] > off["achieved"][1]
-    mixed = dr_opt.sweep(homes, small(), {"constraints.max_moves_per_day.limit": [1], "constraints.max_moves_per_week": [None, {"limit": 2}]})
-    assert mixed.columns[:2] == ["constraints.max_moves_per_day.limit", "constraints.max_moves_per_week"]
     numbers = dr_opt.sweep(homes, small(), {"solver.time_limit_seconds": [None, 60]})
     assert numbers["solver.time_limit_seconds"].to_list() == ["null", "60"]
     named = dr_opt.sweep(homes, small(), {"exact": small(), "greedy": small(solver={"family": "greedy"})})
