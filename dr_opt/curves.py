@@ -175,7 +175,7 @@ def plot_household_week(plan: Drawable, customer: str | None = None, week: date 
     rows, shifts = _usage_of(plan, name, city), plan.shifts.filter(pl.col("customer_id") == name)
     first = _week_of(rows, shifts, week, calendar)
     if first is None:
-        return empty(shown(name), *AXES_OF_A_WEEK, "no moves" if plan.readings is None else "no readings", ax)
+        return empty(f"Household {harmless(name)}", *AXES_OF_A_WEEK, "no moves" if plan.readings is None else "no readings", ax)
     mine, moves = rows.filter(pl.col("week") == first), placed(shifts, calendar, "original_time").filter(pl.col("week") == first)
     days = mine.filter(pl.col("before_kwh").is_not_null())["day"].unique().sort()
     mine = mine.filter(pl.col("day").is_between(days[0], days[-1]))
@@ -183,7 +183,7 @@ def plot_household_week(plan: Drawable, customer: str | None = None, week: date 
         top = mine.select(pl.max_horizontal(pl.col("before_kwh", "after_kwh").max())).item() or 1.0
         _draw_week(drawn, mine, top, calendar)
         _draw_arrows(drawn, moves, mine, top, calendar)
-        home = f"{shown(name)} ({shown(city)})" if len(name + city) <= LONGEST_HOME else shown(name)
+        home = f"Household {harmless(name)} ({shown(city)})" if len(name + city) <= LONGEST_HOME else f"Household {harmless(name)}"
         drawn.set_title(titled(f"{home}, {dates_in_words(days[0], days[-1])}", _asked(moves)))
         note = None if plan.readings or "optimised_usage" in plan.frames else "usage known only where energy moves"
         drawn.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=5, title=note)

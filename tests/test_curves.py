@@ -196,7 +196,7 @@ def test_week_shows_usage_and_an_arrow_for_each_shift() -> None:
     plan = usual()
     ax = plot_household_week(plan, "delhi-0", "2025-11-20")
     assert len(arrows(ax)) == 4 and sum("kWh" in text for text in words(ax)) == 4
-    assert title(ax).startswith("Delhi-0 (Delhi), 17 to 23 November 2025: 3 moves ")
+    assert title(ax).startswith("Household delhi-0 (Delhi), 17 to 23 November 2025: 3 moves ")
     monday = next(line for line in ax.lines if line.get_label() == "usage after")
     rows = dr_opt.curves._usage_of(plan, "delhi-0", "delhi").filter(pl.col("day") == date(2025, 11, 17))
     top = dr_opt.curves._usage_of(plan, "delhi-0", "delhi").filter(pl.col("week") == date(2025, 11, 17))
@@ -218,7 +218,7 @@ def test_arrows_go_from_the_old_to_the_new_time() -> None:
 def test_the_week_and_the_household_that_save_most_are_drawn() -> None:
     plan = usual()
     best = plan.customers.filter(pl.col("moves") > 0).sort("marginal_g_delta")["customer_id"][0]
-    assert title(plot_household_week(plan)).lower().startswith(best)
+    assert title(plot_household_week(plan)).lower().startswith(f"household {best}")
     later = plot_household_week(plan, week=date(2025, 11, 25))
     assert "24 to 25 November 2025" in title(later) and "no moves" in words(later)
 
