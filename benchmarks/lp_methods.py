@@ -25,6 +25,7 @@ from dr_opt.pipeline import make_problems, readings_of
 from dr_opt.problem import Problem
 from dr_opt.solver.backends import backends
 from dr_opt.solver.base import Effort, achieved
+from dr_opt.solver.greedy import greedy_flows
 from dr_opt.solver.lp import rounded_and_filled
 from dr_opt.solver.translation import to_flows
 from dr_opt.sparse import sparse_form
@@ -86,7 +87,10 @@ def measured(data: str, limits: str, problem: Problem, way: str) -> dict:
         if quickest > TIME_LIMIT / 10:
             break
     flows = to_flows(problem, sparse, values.x)
-    plan, bound = achieved(problem, rounded_and_filled(problem, flows)), values.bound  # the bound leaves out what breaks ties: 1e-7 of it
+    plan, bound = (
+        achieved(problem, rounded_and_filled(problem, flows, greedy_flows(problem))),
+        values.bound,
+    )  # the bound leaves out what breaks ties: 1e-7 of it
     gaps = {"relaxation_gap": None, "plan_gap": None} if bound is None else {
         "relaxation_gap": (bound - sparse.value(values.x)) / abs(bound), "plan_gap": (bound - plan) / abs(bound),
     }  # fmt: skip

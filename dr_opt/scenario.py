@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from html import escape
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from .calendar import Calendar
 from .constraints.behavioural import MaxCustomerShift, MaxMovesPerDay, MaxMovesPerWeek, MaxShiftWindow, MinMoveSize, PeakHourComfort
 from .constraints.conservation import Conservation, IntraCustomer, MinDayPotential, NoAverageIncrease, OnlySavingMoves
 from .constraints.technical import HouseholdMinimumUsage, NoNewSpike, RegionalShiftCap
+from .intake import html_table
 from .models import ConveniencePrioritised, HighUsageFocus, ImpactPrioritised
 from dr_opt.parameters import (
     Extendable,
@@ -330,11 +330,9 @@ class Scenario(Parameters):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        """The same for a notebook: what is not the default stands in bold."""
-        cells = [(escape(name), escape(text), "th" if other else "td") for name, text, other in _rows_of(self)]
-        left = 'style="text-align:left"'
-        lines = [f"<tr><{kind} {left}>{name}</{kind}><td {left}><code>{text}</code></td></tr>" for name, text, kind in cells]
-        return "<table><caption>scenario (bold: not the default)</caption>" + "".join(lines) + "</table>"
+        """The same for a notebook."""
+        rows = [("*" if other else "", name, text) for name, text, other in _rows_of(self)]
+        return html_table([("", "scenario", "* not the default"), *rows])
 
     def warnings(self) -> list[str]:
         """What is said but has no effect, as sentences."""

@@ -132,7 +132,6 @@ def captured() -> Iterator[list[str]]:
             file.flush()
             os.dup2(saved, 1)
             os.close(saved)
-            file.seek(0, os.SEEK_END)
             file.seek(0)
             lines += [line.rstrip() for line in file if line.strip()]
 

@@ -17,22 +17,24 @@ from .translation import tie_allowance, to_columns, to_flows
 from ..sparse import sparse_form
 
 # %% ../../nbs/api/18_lp.ipynb #c005
-def relaxed_flows(problem: Problem, effort: Effort) -> tuple[Flows, float | None, Status]:
+def relaxed_flows(
+    problem: Problem, effort: Effort, start: Flows, comfort_g_per_kwh2: float = 0.0
+) -> tuple[Flows, float | None, Status]:
     """The optimum of the relaxation of a block: its fractional flows, a bound on every plan's objective (g), and the status.
 
-    A back-end that runs out of time hands back greedy's flows, which are a relaxed solution too. Raises `SolverError`
-    where it has failed.
+    `start` is some plan, which is a relaxed solution too: a back-end that runs out of time hands it back. Raises
+    `SolverError` where it has failed.
     """
-    sparse = sparse_form(problem, relaxed=True)
-    values = backends[effort.backend].solve(sparse, effort, to_columns(problem, sparse, greedy_flows(problem)))
+    sparse = sparse_form(problem, relaxed=True, comfort_g_per_kwh2=comfort_g_per_kwh2)
+    values = backends[effort.backend].solve(sparse, effort, to_columns(problem, sparse, start))
     bound = None if values.bound is None else values.bound + tie_allowance(problem)
     return to_flows(problem, sparse, values.x), bound, values.status
 
 # %% ../../nbs/api/18_lp.ipynb #c009
-def rounded_and_filled(problem: Problem, fractional: Flows) -> Flows:
+def rounded_and_filled(problem: Problem, fractional: Flows, greedy: Flows) -> Flows:
     """Flows within every limit, from relaxed ones: rounded, filled up, and never worse than greedy's own."""
     filled = greedy_flows(problem, begun=clean(problem, fractional))
-    return max(filled, greedy_flows(problem), key=lambda flows: achieved(problem, flows))
+    return max(filled, greedy, key=lambda flows: achieved(problem, flows))
 
 
 class Lp(SparseFamily):
@@ -47,9 +49,10 @@ class Lp(SparseFamily):
     def solve(self, problem: Problem, effort: Effort) -> Answer:
         """The rounded plan of a block, with the relaxation's bound; not rounded where `effort.repair` is false."""
         effort = replace(effort, backend=self.choose(effort.backend).backend)
-        flows, bound, status = relaxed_flows(problem, effort)
+        greedy = greedy_flows(problem)
+        flows, bound, status = relaxed_flows(problem, effort, greedy)
         if effort.repair:
-            flows, done = rounded_and_filled(problem, flows), Status.ROUNDED
+            flows, done = rounded_and_filled(problem, flows, greedy), Status.ROUNDED
         else:
             done = Status.RELAXED
         reached = achieved(problem, flows)
