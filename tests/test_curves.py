@@ -13,25 +13,18 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from test_plots import as_plan, tiny_plan, without_rows
 
 import dr_opt
 from dr_opt.basics import InputError
 from dr_opt.calendar import Calendar
 from dr_opt.curves import plot_duration, plot_frontier, plot_household_week, plot_sweep
-from dr_opt.metrics import FigureTables, customer_table, load_table
-from dr_opt.tables import example_readings, example_tables
+from dr_opt.tables import example_readings
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 Moves = list[tuple[str, float, float, float]]
 UNIT = re.compile(r"\(.*(?:[kMG]Wh|CO2|\bh\b|hours|moves|number|objective|%).*\)")
-
-
-def made(readings: Any, moves: Moves) -> SimpleNamespace:
-    """What the pictures read of a plan."""
-    tables = FigureTables.of(example_tables(readings, moves))
-    parts = {"shifts": tables.shifts, "load": load_table(tables), "customers": customer_table(tables)}
-    return SimpleNamespace(**parts, scenario=SimpleNamespace(calendar=readings.calendar), frames={}, readings=readings)
 
 
 @cache
@@ -60,22 +53,7 @@ def usual(
     moves = [(name, (slot + 2) / 2, (slot + 5) / 2, 0.8 * kwh[name][slot + 2]) for name in names]
     for name in names:
         moves += [(name, 30, 29, 0.8 * kwh[name][60]), (name, 60, 61, 0.4 * kwh[name][120]), (name, 60, 61.5, 0.4 * kwh[name][120])]
-    return made(readings, moves)
-
-
-def tiny() -> SimpleNamespace:
-    """One household, one city, one move, two slots."""
-    calendar = Calendar(slot_minutes=60, day_boundaries=(0, 1))
-    return made(example_readings({"anita": [2, 1]}, [900, 400], [600, 700], calendar=calendar), [("anita", 0, 1, 1)])
-
-
-def without_rows() -> SimpleNamespace:
-    """A plan whose tables have no rows at all."""
-    plan = tiny()
-    for name in ("shifts", "load", "customers"):
-        setattr(plan, name, getattr(plan, name).clear())
-    plan.readings = None
-    return plan
+    return as_plan(readings, moves, cap=False)
 
 
 def bare(**more: Any) -> SimpleNamespace:
@@ -91,7 +69,7 @@ def nobody_known() -> SimpleNamespace:
 PLANS: dict[str, Callable[[], SimpleNamespace]] = {
     "normal": usual,
     "one city": lambda: usual(("delhi",), days=3),
-    "tiny": tiny,
+    "tiny": tiny_plan,
     "no moves": lambda: usual(days=3, moving=False),
     "no rows": without_rows,
     "many cities": lambda: usual(tuple(f"town {k}" for k in range(6)), days=3),
@@ -152,7 +130,7 @@ def test_uses_the_axes_given() -> None:
     figure = Figure()
     axes = figure.subplots(2, 2).ravel()
     for draw, ax in zip((plot_duration, plot_household_week), axes, strict=False):
-        assert draw(tiny(), ax=ax) is ax
+        assert draw(tiny_plan(), ax=ax) is ax
     assert plot_frontier(CURVE, ax=axes[2]) is axes[2] and plot_sweep(SWEPT, ax=axes[3]) is axes[3]
     assert all(title(ax) for ax in axes) and axes[0].figure is figure
     figure.canvas.draw()

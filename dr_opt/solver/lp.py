@@ -17,9 +17,7 @@ from .translation import tie_allowance, to_columns, to_flows
 from ..sparse import sparse_form
 
 # %% ../../nbs/api/18_lp.ipynb #c005
-def relaxed_flows(
-    problem: Problem, effort: Effort, start: Flows, comfort_g_per_kwh2: float = 0.0
-) -> tuple[Flows, float | None, Status]:
+def relaxed_flows(problem: Problem, effort: Effort, start: Flows, comfort_g_per_kwh2: float = 0.0) -> tuple[Flows, float | None, Status]:
     """The optimum of the relaxation of a block: its fractional flows, a bound on every plan's objective (g), and the status.
 
     `start` is some plan, which is a relaxed solution too: a back-end that runs out of time hands it back. Raises

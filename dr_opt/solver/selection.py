@@ -52,4 +52,4 @@ SCHEMA = {
 
 def solvers() -> pl.DataFrame:
     """Families × back-ends: a row for each family and each back-end that can serve it, installed or not."""
-    return pl.DataFrame([_row(family, name) for family in families.values() for name in family.backends], SCHEMA)
+    return pl.DataFrame([_row(families[family], name) for family in sorted(families) for name in families[family].backends], SCHEMA)
