@@ -41,6 +41,7 @@ from dr_opt.problem import (
     SlotLimit,
     build_problem,
     group_sums,
+    horizons,
     profile_arcs,
     slot_pairs,
 )
@@ -351,7 +352,7 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
 def binding_table(problems: Sequence[Problem], limits: Sequence[Limit]) -> pl.DataFrame:
     """One row per limit: `limit, places` (slots, groups or sums it looks at) and `can_bind` (those where it may matter)."""
     rows = []
-    arcs = [profile_arcs(problem.block, problem.block.give, [], ["day"])[1] for problem in problems]
+    arcs = [profile_arcs(problem.block, problem.block.give, [], horizons(problem.block, ["day"]))[1] for problem in problems]
     for limit in limits:
         places = binds = 0
         for problem, every_arc in zip(problems, arcs, strict=True):

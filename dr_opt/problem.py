@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Kind', 'limits', 'DUST_KWH', 'FACTORS', 'Arcs', 'ArcMask', 'SlotLimit', 'MoveCount', 'CustomerSum', 'CitySum',
            'DayChoice', 'group_sums', 'Limit', 'check_shifts', 'absent_cities', 'register_limit', 'Problem',
-           'build_problem', 'with_arcs', 'profile_arcs', 'slot_pairs']
+           'build_problem', 'with_arcs', 'horizons', 'profile_arcs', 'slot_pairs']
 
 # %% ../nbs/api/08_problem.ipynb #c002
 from abc import abstractmethod
@@ -198,6 +198,7 @@ class Problem:
     block: Block
     arcs: Arcs  # sorted by profile, origin, destination
     profile_of: np.ndarray  # (C, T), OUTSIDE where the slot takes no part
+    part: np.ndarray  # (T,) slots between which energy may move carry the same number, from 0
     lowest_kwh: np.ndarray  # (C, T)
     highest_kwh: np.ndarray  # (C, T), 0 where nothing may leave
     counts: tuple[MoveCount, ...]
@@ -290,11 +291,13 @@ def _assemble(block: Block, kinds: list[Kind], confines: Sequence[Horizon], coun
             inside = kind.group != OUTSIDE
             highest[:, inside] = np.minimum(highest[:, inside], kind.limit_kwh[:, kind.group[inside]])
     highest[(highest <= DUST_KWH) | (highest < lowest)] = 0.0
-    profile_of, arcs = profile_arcs(block, highest > 0, [k for k in kinds if isinstance(k, ArcMask)], confines)
+    part = horizons(block, confines)
+    profile_of, arcs = profile_arcs(block, highest > 0, [k for k in kinds if isinstance(k, ArcMask)], part)
     problem = Problem(
         block=block,
         arcs=arcs,
         profile_of=profile_of,
+        part=part,
         lowest_kwh=lowest,
         highest_kwh=highest,
         count_pairs=count_pairs,
@@ -312,11 +315,16 @@ def with_arcs(problem: Problem, arcs: Arcs) -> Problem:
     return replace(changed, highest_kwh=np.where(reached, changed.highest_kwh, 0.0))
 
 # %% ../nbs/api/08_problem.ipynb #c031
-def profile_arcs(block: Block, gives: np.ndarray, masks: Sequence[ArcMask], confines: Sequence[Horizon]) -> tuple[np.ndarray, Arcs]:
-    """The profile of each customer and slot (C, T), and the arcs of all profiles in order."""
+def horizons(block: Block, confines: Sequence[Horizon]) -> np.ndarray:
+    """(T,): a number for the horizon of each slot, from 0; energy moves between slots of one number only."""
     label = np.zeros(len(block.slots), np.int64)
-    for name in confines:  # slots between which energy may move carry the same label
+    for name in confines:
         label = label * (len(block.slots) + 1) + dense_labels(block.slots.period(name))[0]
+    return dense_labels(label)[0]
+
+
+def profile_arcs(block: Block, gives: np.ndarray, masks: Sequence[ArcMask], label: np.ndarray) -> tuple[np.ndarray, Arcs]:
+    """The profile of each customer and slot (C, T), and the arcs of all profiles in order; `label` (T,) numbers the horizons."""
     profile_of, pieces, number = np.full(block.shape, OUTSIDE), [], 0
     for part in np.unique(label):
         inside = np.flatnonzero(label == part)

@@ -86,12 +86,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a family found for one block: flows, an upper bound on the objective (None: no bound proved), and how it ended."""
+    """What a family found for one block: flows, an upper bound on the objective (None: no bound proved), and how it ended.
+
+    `prices` (R,) are those of the rows of all city sums, in their order, g/kWh, where the solver has them; `price_bound` is
+    what they alone prove, for anyone to work out again.
+    """
 
     flows: Flows
     achieved: float
     bound: float | None
     status: Status
+    prices: np.ndarray | None = None
+    price_bound: float | None = None
 
 
 @dataclass(frozen=True)
