@@ -107,7 +107,7 @@ def _counted_problem(block: Block, limits: Sequence[Limit], pairs: bool, bar: ob
     return problem
 
 # %% ../nbs/api/27_pipeline.ipynb #c011
-WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING)
+WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.PRICED, Status.OPTIMAL, Status.NOTHING)
 
 
 @dataclass(frozen=True)
