@@ -21,7 +21,7 @@ import polars as pl
 
 import dr_opt
 from dr_opt.basics import SolverError
-from dr_opt.pipeline import make_problems, readings_of
+from dr_opt.preparation import make_problems, readings_of
 from dr_opt.problem import Problem
 from dr_opt.solver.backends import backends
 from dr_opt.solver.base import Effort, achieved

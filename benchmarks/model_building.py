@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
-from dr_opt.pipeline import make_problems, readings_of
+from dr_opt.preparation import make_problems, readings_of
 from dr_opt.readings import read_readings
 from dr_opt.scenario import Scenario
 from dr_opt.solver.backends import backends

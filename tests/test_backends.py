@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dr_opt.basics import InputError, SolverError
-from dr_opt.pipeline import make_problems, readings_of
+from dr_opt.preparation import make_problems, readings_of
 from dr_opt.readings import read_readings
 from dr_opt.scenario import Scenario
 from dr_opt.solver.backends import Backend, backends
