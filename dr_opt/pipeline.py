@@ -49,6 +49,7 @@ from .proof import prices_table, used_by_flows
 from .readings import DataReport, Readings
 from .relaxation import Relaxation, relaxation
 from .scenario import Scenario
+from .sensitivity import shadow_prices
 from .solver.base import Answer, Choice, Effort, Family, Status, solve_problem
 from .solver.certificate import price_bound
 from .solver.selection import families
@@ -222,6 +223,8 @@ def solved(run: Run, scenario: Scenario) -> Solved:
         )
     if not run.problems:
         notes.append("No household has a complete day to plan, so nothing is moved. See the data report for what is missing.")
+    if scenario.output.shadow_prices and run.prices is None:
+        notes.append("output.shadow_prices asks for a table that needs prices, and the solver has none. Set solver.backend to prices.")
     value = run.min_saving_g_per_kwh
     return Solved(
         shifts=pl.concat([empty_shifts(scenario.calendar), *parts]),
@@ -317,6 +320,9 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
     broken = audit.filter(~pl.col("ok"))
     if len(broken):
         raise AuditError(*(_broken(row) for row in broken.iter_rows(named=True)))
+    if scenario.output.shadow_prices and plan.prices is not None:
+        with watch.stage("shadow prices"):
+            plan = replace(plan, frames={**plan.frames, "shadow_prices": shadow_prices(plan)})
     return plan
 
 # %% ../nbs/api/27_pipeline.ipynb #c025

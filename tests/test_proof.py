@@ -142,7 +142,7 @@ def test_a_lower_bound_is_the_searchs_own_word(here: Path, tmp_path: Path) -> No
     ran = CliRunner().invoke(main, ["audit", str(plan.write(tmp_path / "results"))])
     assert ran.exit_code == 0
     said = [line for line in ran.output.splitlines() if "; " in line]
-    assert ["prices.bound", "prices.search"] == [line.split()[1].rstrip(":") for line in said]
+    assert [line.split()[1].rstrip(":") for line in said] == ["prices.bound", "prices.search"]
     assert said[1].endswith("is lower: that is the search's own word")
 
 
