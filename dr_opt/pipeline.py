@@ -56,7 +56,7 @@ from .solver.selection import families
 from .tables import Tables, empty_shifts, labelled_readings
 
 # %% ../nbs/api/27_pipeline.ipynb #c011
-WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING)
+WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.PRICED, Status.OPTIMAL, Status.NOTHING)
 
 
 @dataclass(frozen=True)
