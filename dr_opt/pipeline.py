@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Run:
         known = [_no_prices(p) if none else answer.prices for p, none, answer in zip(self.problems, idle, self.answers, strict=True)]
         return None if any(prices is None for prices in known) else [prices for prices in known if prices is not None]
 
-    @property
+    @cached_property
     def price_bound(self) -> float | None:
         """What the prices of all blocks prove; None where a block has none."""
         if self.prices is None:
@@ -191,6 +192,11 @@ def _objective(family: Family, min_saving: float | None) -> str:
     return f"{saved} less the {family.cost}" if family.cost else saved
 
 
+def _lowest(*bounds: float | None) -> float | None:
+    """The lowest of the bounds that there are."""
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
 def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
     """Who solved it, how it ended, what was reached and what cannot be exceeded."""
     family = families[scenario.solver.family]
@@ -200,7 +206,7 @@ def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
         "status": run.status,
         "objective": _objective(family, run.min_saving_g_per_kwh),
         "achieved": run.achieved,
-        "bound": run.bound if family.proves_bound else None,
+        "bound": _lowest(run.bound, run.price_bound) if family.proves_bound else None,
     }
 
 

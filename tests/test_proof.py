@@ -146,6 +146,18 @@ def test_a_lower_bound_is_the_searchs_own_word(here: Path, tmp_path: Path) -> No
     assert said[1].endswith("is lower: that is the search's own word")
 
 
+def test_the_lower_of_two_bounds_is_stated(here: Path) -> None:
+    """A solver that allows for rounding of its own states a little more than its prices prove."""
+    families["rough"] = PricedGreedy(1.001)
+    try:
+        plan = optimise(None, scenario_in(here, "rough"))
+        assert isinstance(plan, Plan)
+        assert plan.summary["bound"] == plan.summary["price_bound"]
+        assert failed(plan) == []
+    finally:
+        del families["rough"]
+
+
 # ---- tampering ---------------------------------------------------------------------------------------------------
 
 
