@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from .proof import prices_table, used_by_flows
 from .readings import DataReport, Readings
 from .relaxation import Relaxation, relaxation
 from .scenario import Scenario
+from .sensitivity import shadow_prices
 from .solver.base import Answer, Choice, Effort, Family, Status, solve_problem
 from .solver.certificate import price_bound
 from .solver.selection import families
@@ -92,7 +94,7 @@ class Run:
         known = [_no_prices(p) if none else answer.prices for p, none, answer in zip(self.problems, idle, self.answers, strict=True)]
         return None if any(prices is None for prices in known) else [prices for prices in known if prices is not None]
 
-    @property
+    @cached_property
     def price_bound(self) -> float | None:
         """What the prices of all blocks prove; None where a block has none."""
         if self.prices is None:
@@ -190,6 +192,11 @@ def _objective(family: Family, min_saving: float | None) -> str:
     return f"{saved} less the {family.cost}" if family.cost else saved
 
 
+def _lowest(*bounds: float | None) -> float | None:
+    """The lowest of the bounds that there are."""
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
 def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
     """Who solved it, how it ended, what was reached and what cannot be exceeded."""
     family = families[scenario.solver.family]
@@ -199,7 +206,7 @@ def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
         "status": run.status,
         "objective": _objective(family, run.min_saving_g_per_kwh),
         "achieved": run.achieved,
-        "bound": run.bound if family.proves_bound else None,
+        "bound": _lowest(run.bound, run.price_bound) if family.proves_bound else None,
     }
 
 
@@ -222,6 +229,8 @@ def solved(run: Run, scenario: Scenario) -> Solved:
         )
     if not run.problems:
         notes.append("No household has a complete day to plan, so nothing is moved. See the data report for what is missing.")
+    if scenario.output.shadow_prices and run.prices is None:
+        notes.append("output.shadow_prices asks for a table that needs prices, and the solver has none. Set solver.backend to prices.")
     value = run.min_saving_g_per_kwh
     return Solved(
         shifts=pl.concat([empty_shifts(scenario.calendar), *parts]),
@@ -317,6 +326,9 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
     broken = audit.filter(~pl.col("ok"))
     if len(broken):
         raise AuditError(*(_broken(row) for row in broken.iter_rows(named=True)))
+    if scenario.output.shadow_prices and plan.prices is not None:
+        with watch.stage("shadow prices"):
+            plan = replace(plan, frames={**plan.frames, "shadow_prices": shadow_prices(plan)})
     return plan
 
 # %% ../nbs/api/27_pipeline.ipynb #c025
