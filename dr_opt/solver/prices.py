@@ -26,8 +26,9 @@ from .crowd import ROUNDING, Crowd, Gathering, Market
 from .greedy import greedy_flows
 from .market import Master, Mixture
 from .recovery import Options, Routing, options_of, placed, shared_out, swapped, within_rows
-from .replies import GRAM_UNITS, KWH_UNITS, Lanes, Totals, Worth, lanes_of, moves_of, totals_of, worth_of
+from .replies import Lanes, Totals, Worth, lanes_of, moves_of, totals_of, worth_of
 from .rules import Rules, rules_of
+from .shortway import GRAM_UNITS, KWH_UNITS
 from ..sparse import tied
 
 # %% ../../nbs/api/18_prices.ipynb #c004
