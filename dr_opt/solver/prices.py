@@ -281,7 +281,8 @@ class _Moves:
 def mixed_moves(city: City, found: Search) -> _Moves:
     """Every customer's reply to every active price vector, in its group's proportions."""
     assert found.mixture is not None
-    group, parts = np.concatenate(city.group), []
+    group, none = np.concatenate(city.group), np.zeros(0, np.int64)
+    parts = [(none, none, np.zeros(0), none)]
     for k in found.active(len(found.vectors)):
         moves = chosen_moves(city, np.zeros((len(group), city.rules.components), np.int64), [found.worths[k]])
         share = found.mixture.share[k][group[moves.customer], city.rules.component[moves.slot]]
