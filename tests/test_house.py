@@ -31,7 +31,7 @@ MODULE_OF_NOTEBOOK = {
     "17_translation": "solver.translation", "18_certificate": "solver.certificate", "18_crowd": "solver.crowd",
     "18_rules": "solver.rules", "18_shortway": "solver.shortway", "18_tree": "solver.tree",
     "18_replies": "solver.replies", "18_market": "solver.market",
-    "18_recovery": "solver.recovery", "18_prices": "solver.prices", "18_lp": "solver.lp", "19_milp": "solver.milp",
+    "18_recovery": "solver.recovery", "18_polish": "solver.polish", "18_prices": "solver.prices", "18_lp": "solver.lp", "19_milp": "solver.milp",
     "20_continuous": "solver.continuous",
     "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
