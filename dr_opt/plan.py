@@ -26,10 +26,11 @@ from .basics import InputError, listed
 from .calendar import Calendar
 from .constraints.conservation import IntraCustomer
 from .folders import MADE_BY, recover, run_of, whole_folder
-from .metrics import RESULT_TABLES, SHIFT_ROW, FigureTables, aligned, alike, figures, metrics, objectives, short
+from .metrics import SHIFT_ROW, FigureTables, aligned, alike, figures, metrics, objectives, short
 from .models import MinimumSaving
 from .problem import Limit
 from .readings import Readings, handle_missing
+from .result_tables import RESULT_TABLES
 from .scenario import Scenario
 from .tables import Check, Tables, check_availability, check_own_energy, check_table, labelled_readings
 

@@ -44,6 +44,10 @@ class MaxMovesPerDay(Limit):
         """One count a day."""
         return [MoveCount(dense_labels(block.slots.day)[0], self.limit)]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def check(self, tables: Tables) -> Check:
         """Moves counted on the plain tables."""
         moves = tables.moves.group_by("city", "customer_id", "day").len("moves")
@@ -66,6 +70,10 @@ class MaxMovesPerWeek(Limit):
         """One count a week."""
         return [MoveCount(dense_labels(block.slots.week)[0], self.limit)]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def check(self, tables: Tables) -> Check:
         """Moves counted on the plain tables."""
         moves = tables.moves.group_by("city", "customer_id", "week").len("moves")
@@ -84,6 +92,10 @@ class MaxShiftWindow(Limit):
         """A mask over arcs, the same for all factors."""
         longest = self.hours * 60
         return [ArcMask(lambda arcs: abs(arcs.minutes) <= longest if self.inclusive else abs(arcs.minutes) < longest)]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
 
     def plain_arcs(self, tables: Tables) -> pl.Expr:
         """The statement, on times."""
@@ -163,6 +175,16 @@ class PeakHourComfort(Limit):
                 if len(set(hours)) > MOST_PEAK_HOURS or len(set(hours)) < len(hours) or not all(0 <= h <= 23 for h in hours):
                     raise ValueError(f"{city}.{day} lists {list(hours)}. Give up to six different hours from 0 to 23.")
         return peak
+
+    @property
+    def of_city(self) -> bool:
+        """With the scope per_city."""
+        return self.scope == "per_city"
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        """The group of what leaves."""
+        return {"slot": (), "hour": ("date", "hour"), "day": ("day",)}[self.group]
 
     def faults(self, cities: Sequence[str]) -> list[str]:
         """Peak hours of cities that are not in the readings."""
@@ -265,6 +287,10 @@ class MaxCustomerShift(Limit):
         day, _ = dense_labels(block.slots.day)
         return [CustomerSum(day, self.percent / 100 * group_sums(block.usage_kwh, day))]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ("day",)
+
     def plain_caps(self, tables: Tables) -> pl.DataFrame:
         """The day's allowance, for each of its slots."""
         days = tables.by_day.select("city", "customer_id", "day", cap_kwh=pl.col("usage_kwh") * self.percent / 100)
@@ -299,6 +325,10 @@ class MinMoveSize(Limit):
             [group_sums(block.usage_kwh, day), np.zeros((len(block.usage_kwh), 1))], axis=1
         )  # the last column serves OUTSIDE
         return [SlotLimit(lowest_kwh=float(self.percent_of_day or 0) / 100 * totals[:, day])]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ("day",)
 
     def check(self, tables: Tables) -> Check:
         """Every move against its least size."""
