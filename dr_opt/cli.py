@@ -217,7 +217,8 @@ def audit(folder: str, readings: str | None) -> None:
     checks = audit_folder(folder, readings)
     for row in checks.iter_rows(named=True):
         slack = "" if row["worst_slack"] is None else f", least room {row['worst_slack']:.6g} {row['unit']}"
-        where = f"; {row['worst']}" if row["worst"] and not row["ok"] else ""
+        told = row["worst"] and (not row["ok"] or row["limit"].startswith("prices."))  # what prices prove is told in any case
+        where = f"; {row['worst']}" if told else ""
         click.echo(f"{'ok  ' if row['ok'] else 'FAIL'} {row['limit']}: {row['checked']:,} checked{slack}{where}")
     broken = checks.filter(~checks["ok"])
     if "summary.data_hash" in broken["limit"]:  # one cause, not all that follows from it

@@ -7,6 +7,7 @@ __all__ = ['WEAKEST_FIRST', 'LAMBDA_PRECISION', 'Run', 'solve_all', 'answer_bloc
            'Stopwatch', 'peak_memory_mib', 'machine', 'AuditError', 'optimise', 'binding_table', 'check_scenario']
 
 # %% ../nbs/api/27_pipeline.ipynb #c002
+import math
 import os
 import platform
 import sys
@@ -44,15 +45,17 @@ from dr_opt.problem import (
     slot_pairs,
 )
 from .problem import limits as registered
+from .proof import prices_table, used_by_flows
 from .readings import DataReport, Readings
 from .relaxation import Relaxation, relaxation
 from .scenario import Scenario
 from .solver.base import Answer, Choice, Effort, Family, Status, solve_problem
+from .solver.certificate import price_bound
 from .solver.selection import families
 from .tables import Tables, empty_shifts, labelled_readings
 
 # %% ../nbs/api/27_pipeline.ipynb #c011
-WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.OPTIMAL, Status.NOTHING)
+WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.PRICED, Status.OPTIMAL, Status.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,32 @@ class Run:
         return None if any(bound is None for bound in bounds) else float(sum(bound for bound in bounds if bound is not None))
 
     @property
+    def prices(self) -> list[np.ndarray] | None:
+        """(R,) for each block: the prices of its city sums' rows, nought where nothing can move; None where a block has none."""
+        if all(answer.prices is None for answer in self.answers):
+            return None
+        idle = [answer.prices is None and answer.status is Status.NOTHING for answer in self.answers]
+        known = [_no_prices(p) if none else answer.prices for p, none, answer in zip(self.problems, idle, self.answers, strict=True)]
+        return None if any(prices is None for prices in known) else [prices for prices in known if prices is not None]
+
+    @property
+    def price_bound(self) -> float | None:
+        """What the prices of all blocks prove; None where a block has none."""
+        if self.prices is None:
+            return None
+        stated = [answer.price_bound for answer in self.answers]
+        blocks = zip(self.problems, self.prices, stated, strict=True)
+        return math.fsum(price_bound(problem, prices) if known is None else known for problem, prices, known in blocks)
+
+    @property
     def status(self) -> str:
         """One sentence for all blocks: the weakest of theirs."""
         return str(next((status for status in WEAKEST_FIRST if any(a.status is status for a in self.answers)), Status.NOTHING))
+
+
+def _no_prices(problem: Problem) -> np.ndarray:
+    """A price of nought for each row of a block's city sums."""
+    return np.zeros(sum(len(s.limit_kwh) for s in problem.city_sums))
 
 
 LAMBDA_PRECISION = 0.01  # of the λ that the search begins with
@@ -177,6 +203,12 @@ def _facts(run: Run, scenario: Scenario) -> dict[str, Any]:
     }
 
 
+def _prices(run: Run, scenario: Scenario) -> pl.DataFrame | None:
+    """The table of prices of a run, None where its solver has none."""
+    used = [used_by_flows(problem, answer.flows) for problem, answer in zip(run.problems, run.answers, strict=True)]
+    return None if run.prices is None else prices_table(run.problems, run.prices, used, scenario.calendar)
+
+
 def solved(run: Run, scenario: Scenario) -> Solved:
     """What the plan needs to know of the answers."""
     family, least = families[scenario.solver.family], scenario.model.least_total_kwh
@@ -196,7 +228,8 @@ def solved(run: Run, scenario: Scenario) -> Solved:
         **_facts(run, scenario),
         grams_objective=value is None and not family.cost,
         min_saving_g_per_kwh=value,
-        prices=None,
+        prices=_prices(run, scenario),
+        price_bound=run.price_bound,
         model_limits=(*scenario.model.limits(), *([] if value is None else [MinimumSaving(min_saving_g_per_kwh=value)])),
         notes=tuple(notes),
     )
@@ -278,7 +311,7 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         plan = assemble(usable, scenario, solved(run, scenario), facts)
     with watch.stage("auditing"), progress("auditing", 1, "plan", scenario.progress) as bar:
-        audit = plan.audit()
+        audit = plan.audit(problems=run.problems)
         bar.update()
     facts["peak_memory_mib"] = peak_memory_mib()
     broken = audit.filter(~pl.col("ok"))

@@ -34,8 +34,10 @@ MODULE_OF_NOTEBOOK = {
     "20_continuous": "solver.continuous",
     "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
-    "24_preparation": "preparation", "24_metrics": "metrics", "24_result_tables": "result_tables", "25_folders": "folders", "26_plan": "plan", "26_relaxation": "relaxation",
-    "27_pipeline": "pipeline", "27_shadow_prices": "shadow_prices", "27_streaming": "streaming", "27_sweeps": "sweeps", "28_drawing": "drawing", "29_curves": "curves",
+    "24_preparation": "preparation", "24_metrics": "metrics", "24_result_tables": "result_tables", "25_comparison": "comparison",
+    "25_folders": "folders", "25_proof": "proof", "26_plan": "plan", "26_relaxation": "relaxation",
+    "27_pipeline": "pipeline", "27_shadow_prices": "shadow_prices", "27_streaming": "streaming", "27_sweeps": "sweeps",
+    "28_drawing": "drawing", "29_curves": "curves",
     "29_plots": "plots", "30_report": "report",
     "31_form": "form", "31_form_controls": "controls", "31_widgets": "widgets", "32_cli": "cli",
 }  # fmt: skip

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['families', 'Flows', 'no_flows', 'arc_of', 'on_arcs', 'achieved', 'Status', 'Answer', 'Effort', 'Choice', 'Family',
-           'solve_problem', 'deal', 'clean', 'city_rows']
+           'solve_problem', 'deal', 'clean', 'city_rows', 'sums_within']
 
 # %% ../../nbs/api/15_solver.ipynb #c002
 from abc import ABC, abstractmethod
@@ -76,6 +76,7 @@ class Status(StrEnum):
     """How a solver ended; a status is a sentence."""
 
     OPTIMAL = "The plan is optimal within the gap asked for."
+    PRICED = "The plan is made from prices, which prove the bound."
     ROUNDED = "The plan is rounded from a relaxation, whose optimum is the bound."
     RELAXED = "These are flows of a relaxation, in which counts hold for shares of moves; they are no plan."
     FEASIBLE = "The plan keeps every limit; this family proves no bound."
@@ -244,7 +245,7 @@ def _picked(city_sum: CitySum, triplets: tuple[np.ndarray, ...] | None, column: 
     return scipy.sparse.csr_array(scipy.sparse.csc_array((coefficient, (row, where)), shape=shape)[:, column])
 
 # %% ../../nbs/api/15_solver.ipynb #c025
-def _sums_within(group: np.ndarray, kwh: np.ndarray, weight: np.ndarray, limit: np.ndarray, rank: np.ndarray) -> np.ndarray:
+def sums_within(group: np.ndarray, kwh: np.ndarray, weight: np.ndarray, limit: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """`kwh` cut so that Σ weight × kwh of each group stays within `limit` (per item), those of low rank kept first."""
     order = np.lexsort((rank, group))
     load = (weight * kwh)[order]
@@ -277,7 +278,7 @@ def _within_own_limits(problem: Problem, flows: Flows, kwh: np.ndarray, worth: n
     slots = len(problem.block.slots)
     one, rank = np.ones(len(kwh)), np.lexsort((np.arange(len(kwh)), -worth)).argsort()
     slot = flows.customer * slots + flows.origin
-    kwh = _sums_within(slot, kwh, one, problem.highest_kwh[flows.customer, flows.origin], rank)
+    kwh = sums_within(slot, kwh, one, problem.highest_kwh[flows.customer, flows.origin], rank)
     move = _moves_of(problem, flows)
     gain = np.bincount(move, kwh * np.maximum(worth, 1e-12))
     for count in problem.counts:
@@ -293,7 +294,7 @@ def _within_own_limits(problem: Problem, flows: Flows, kwh: np.ndarray, worth: n
         group = total.group[flows.origin]
         inside = np.flatnonzero(group != OUTSIDE)
         allowed = total.limit_kwh[flows.customer[inside], group[inside]]
-        cut = _sums_within(flows.customer[inside] * slots + group[inside], kwh[inside], one[inside], allowed, rank[inside])
+        cut = sums_within(flows.customer[inside] * slots + group[inside], kwh[inside], one[inside], allowed, rank[inside])
         kwh = kwh.copy()
         kwh[inside] = cut
     return kwh
@@ -310,5 +311,5 @@ def _within_city_sums(matrix: scipy.sparse.csr_array, limit: np.ndarray, kwh: np
         room = limit[row] - coefficient[~fills] @ kwh[flow[~fills]]
         flow, coefficient = flow[fills], coefficient[fills]
         rank = np.lexsort((flow, -worth[flow])).argsort()
-        kwh[flow] = _sums_within(np.zeros(len(flow), np.int64), kwh[flow], coefficient, np.full(len(flow), max(room, 0.0)), rank)
+        kwh[flow] = sums_within(np.zeros(len(flow), np.int64), kwh[flow], coefficient, np.full(len(flow), max(room, 0.0)), rank)
     return kwh
