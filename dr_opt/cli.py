@@ -19,7 +19,7 @@ import click
 from .basics import DrOptError, InputError, listed
 
 if TYPE_CHECKING:
-    from dr_opt.plan import Plan
+    from dr_opt.plan import Plan, Summary
     from dr_opt.scenario import Scenario
 
 # %% ../nbs/api/32_cli.ipynb #c005
@@ -111,6 +111,7 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
     """Optimises, writes the results and figures, and prints the summary."""
     from dr_opt.folders import recover, refuse_foreign
     from dr_opt.pipeline import optimise
+    from dr_opt.streaming import from_disk, stream
 
     if not scenario.solver.gives_plan:
         raise InputError("solver.repair is false, and a relaxation is no plan to write. Leave it true, or use dr_opt.optimise in Python.")
@@ -121,10 +122,13 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
         say(f"warning: {warning}")
     if verbose:
         _show_solver_output()
+    if from_disk(scenario):
+        _tell(stream(out, scenario, draw=_drawer if figures else None, tell=say), out)
+        return
     plan = cast("Plan", optimise(None, scenario))
     say(f"solver: {plan.run['choice']}.")
     plan.write(out, extra=_drawer(plan) if figures else None)
-    _tell(plan, out)
+    _tell(plan.summary, out)
 
 
 def _show_solver_output() -> None:
@@ -145,13 +149,13 @@ def _drawer(plan: "Plan") -> Callable[[Path], None]:
     return draw
 
 
-def _tell(plan: "Plan", out: str) -> None:
+def _tell(summary: "Summary", out: str) -> None:
     """The data report and where the results are on stderr, the summary on stdout."""
     from dr_opt.readings import DataReport
 
-    say(repr(DataReport.of(plan.summary["data_report"])))
-    click.echo(repr(plan.summary))
-    say(f"results in {out}: {len(plan.shifts):,} shifts; every limit and figure audited.")
+    say(repr(DataReport.of(summary["data_report"])))
+    click.echo(repr(summary))
+    say(f"results in {out}: {summary['total']['moves']:,} moves; every limit and figure audited.")
 
 
 @main.command()

@@ -154,6 +154,17 @@ class Limit(Parameters):
         """
         return None
 
+    def plain_everyone(self, tables: Tables) -> pl.DataFrame | None:
+        """What the check must know of every household, a row for each, from all its readings; None: nothing."""
+        return None
+
+    def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> Any:
+        """What `tables.known` must say under the limit's key for a check of some households; None: nothing.
+
+        `tables` hold each city as one household, `everyone` the rows of `plain_everyone` of all of them.
+        """
+        return None
+
     def tally(self, city: City) -> Sequence[int]:
         """Counts over the customers of a city, which add up, for `tallied_notes`."""
         return ()

@@ -249,8 +249,14 @@ class PeakHourComfort(Limit):
         whose = ["city"] if self.scope == "per_city" else ["city", "customer_id"]
         return rows, whose + {"slot": ["time"], "hour": ["date", "hour"], "day": ["day"]}[self.group]
 
+    def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> pl.DataFrame:
+        """The `peak_table`."""
+        return self.peak_table(tables)
+
     def peak_table(self, tables: Tables) -> pl.DataFrame:
         """The peak hours in force: city, weekday (1 is Monday), hour."""
+        if self.key in tables.known:
+            return tables.known[self.key]
         given = {name.lower(): week for name, week in STUDY_PEAK_HOURS.items()}
         schema = {"city": pl.String, "weekday": pl.Int8, "hour": pl.Int8}
         parts = []
