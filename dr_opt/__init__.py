@@ -71,6 +71,7 @@ _HOME = {
     "register_limit": "problem",
     "register_metric": "metrics",
     "scenario_form": "widgets",
+    "shadow_prices": "sensitivity",
     "solvers": "solver.selection",
     "sweep": "sweeps",
     "synthesise": "synthesis",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.readings import Columns, FactorColumns, Readings, read_readings
     from dr_opt.relaxation import Relaxation
     from dr_opt.scenario import Constraints, Output, Parallel, Scenario, SolverChoice
+    from dr_opt.sensitivity import shadow_prices
     from dr_opt.solver.selection import backends, families, solvers
     from dr_opt.sweeps import compare, frontier, sweep
     from dr_opt.synthesis import synthesise

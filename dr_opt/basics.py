@@ -94,9 +94,14 @@ class Parameters(BaseModel):
         return made
 
 
-def parameter(default: Any, meaning: str, unit: str | None = None, **limits: Any) -> Any:
-    """A field of a `Parameters` class: its default, one line of meaning, its unit and its range (`ge`, `le`, …)."""
-    return Field(default, description=meaning, json_schema_extra={"unit": unit} if unit else None, **limits)
+def parameter(default: Any, meaning: str, unit: str | None = None, one_more: tuple[float | str, str] | None = None, **limits: Any) -> Any:
+    """A field of a `Parameters` class: its default, one line of meaning, its unit and its range (`ge`, `le`, …).
+
+    Where a plan could do more with a little more of it, `one_more` is the step worth asking about and what it is in words:
+    `(1, "one more move a day")`. A negative step loosens downwards; `"slot"` is as long as a slot.
+    """
+    extra: dict[str, Any] = ({"unit": unit} if unit else {}) | ({"one_more": list(one_more)} if one_more else {})
+    return Field(default, description=meaning, json_schema_extra=extra or None, **limits)
 
 # %% ../nbs/api/00_basics.ipynb #c017
 Entry = TypeVar("Entry")

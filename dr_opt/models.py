@@ -193,7 +193,9 @@ class ImpactPrioritised(Model):
     """Saves the most grams within the limits."""
 
     name: Literal["ImpactPrioritised"] = "ImpactPrioritised"
-    max_total_shift_kwh: float | None = parameter(None, "Most energy moved in the whole run; null: no such total.", "kWh", ge=0)
+    max_total_shift_kwh: float | None = parameter(
+        None, "Most energy moved in the whole run; null: no such total.", "kWh", (1, "one more kWh in the whole run"), ge=0
+    )
 
     def limits(self) -> list[Limit]:
         """The total, where there is one."""
@@ -225,8 +227,9 @@ class HighUsageFocus(Model):
     name: Literal["HighUsageFocus"] = "HighUsageFocus"
     target_high_usage_customers: bool = parameter(True, "false: everyone is asked.")
     percentile_threshold: float = parameter(
-        90.0, "Customers at or above this percentile of mean kWh per complete day are asked.", "%", ge=0, le=100
-    )
+        90.0, "Customers at or above this percentile of mean kWh per complete day are asked.", "%", (-1, "one more percent of households"),
+        ge=0, le=100,
+    )  # fmt: skip
     by: Literal["day", "week"] = parameter("week", "Whether customers are ranked every day or every week.")
     objective: Annotated[ImpactPrioritised | ConveniencePrioritised, Field(discriminator="name")] = parameter(
         ImpactPrioritised(), "What is best among them: impact or convenience, with its parameters."

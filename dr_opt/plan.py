@@ -34,6 +34,7 @@ from .proof import price_checks, price_schema
 from .readings import DataReport, Readings, handle_missing
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
+from .sensitivity import SHADOW_SCHEMA, shadow_checks
 from .tables import Check, Tables, check_availability, check_own_energy, check_table, labelled_readings
 
 # %% ../nbs/api/26_plan.ipynb #c005
@@ -64,7 +65,7 @@ def gap(achieved: float, bound: float | None) -> float | None:
     return None if bound is None else (bound - achieved) / max(abs(bound), 1e-9)
 
 # %% ../nbs/api/26_plan.ipynb #c011
-ON_REQUEST = ("optimised_usage", "prices")
+ON_REQUEST = ("optimised_usage", "prices", "shadow_prices")
 
 
 def plain_tables(shifts: pl.DataFrame, readings: Readings, scenario: Scenario) -> FigureTables:
@@ -190,6 +191,11 @@ class Plan:
         """What a kWh of room would be worth, where the solver knows."""
         return self.frames.get("prices")
 
+    @property
+    def shadow_prices(self) -> pl.DataFrame | None:
+        """What one more of each limit would save, where that was asked for; else `dr_opt.shadow_prices(plan)` works it out."""
+        return self.frames.get("shadow_prices")
+
     @cached_property
     def optimised_usage(self) -> pl.DataFrame:
         """Every slot of every household before and after; worked out when it is asked for."""
@@ -278,7 +284,7 @@ def audit_checks(plan: Plan, problems: Sequence[Problem] | None = None) -> list[
     for name, table in RESULT_TABLES.items():
         if name in plan.frames:
             checks += table_checks(name, table.keys, plan.frames[name], table.make(tables))
-    return checks + price_checks(plan, problems)
+    return checks + price_checks(plan, problems) + shadow_checks(plan, plan.shadow_prices)
 
 
 def _figure_checks(summary: Summary, right: Mapping[str, Any]) -> Iterator[Check]:
@@ -343,7 +349,7 @@ def _report_check(stored: Mapping[str, Any], right: Mapping[str, Any]) -> Check:
 # %% ../nbs/api/26_plan.ipynb #c043
 def audit_text(audit: pl.DataFrame) -> str:
     """An audit frame as a short text: a line for each limit, how many figures agree, and a line for each that does not."""
-    figure = pl.col("limit").str.split(".").list.first().is_in(["summary", "prices", *RESULT_TABLES])
+    figure = pl.col("limit").str.split(".").list.first().is_in(["summary", *ON_REQUEST, *RESULT_TABLES])
     rows = [["", "limit", "checked", "room left", "", ""]]
     for name, checked, slack, unit, ok, worst in audit.filter(~figure).iter_rows():
         rows.append(["ok" if ok else "FAIL", name, f"{checked:,}", short(slack, 6), unit, "" if ok else worst])
@@ -442,7 +448,7 @@ def _read_summary(place: Path, faults: list[str]) -> Summary | None:
 def read_frames(place: Path, calendar: Calendar, faults: list[str]) -> dict[str, pl.DataFrame]:
     """The tables of a folder; faults are added for those that are missing or damaged."""
     frames = {}
-    for name in (*RESULT_TABLES, "prices"):
+    for name in (*RESULT_TABLES, "prices", "shadow_prices"):
         path = place / f"{name}.parquet"
         if not path.exists():
             faults += [] if name in ON_REQUEST else [f"'{place.name}/{path.name}' is missing."]
@@ -452,7 +458,8 @@ def read_frames(place: Path, calendar: Calendar, faults: list[str]) -> dict[str,
         except (OSError, pl.exceptions.PolarsError):
             faults.append(f"'{place.name}/{path.name}' is damaged.")
             continue
-        schema = RESULT_TABLES[name].schema(calendar) if name in RESULT_TABLES else price_schema(calendar)
+        own = {"prices": price_schema(calendar), "shadow_prices": SHADOW_SCHEMA}
+        schema = own[name] if name in own else RESULT_TABLES[name].schema(calendar)
         faults += _column_faults(f"'{place.name}/{path.name}'", frame, schema)
         frames[name] = frame
     return frames

@@ -111,13 +111,16 @@ def numbered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(occurrence=pl.int_range(pl.len()).over(ROW))
 
 
-def prices_of_blocks(problems: Sequence[Problem], table: pl.DataFrame, calendar: Calendar) -> list[np.ndarray]:
-    """The prices (R,) of each block, from the table. Raises `ValueError` where the table lacks a row."""
+def prices_of_blocks(
+    problems: Sequence[Problem], table: pl.DataFrame, calendar: Calendar, lacking: float | None = None
+) -> list[np.ndarray]:
+    """The prices (R,) of each block, from the table. A row that it lacks has the price `lacking`; None: raises `ValueError`."""
     if not problems:
         return []
     labels = numbered(pl.concat([row_labels(problem, calendar) for problem in problems]))
     known = numbered(table).select(*ROW, "occurrence", "g_per_kwh")
     found = labels.join(known, on=[*ROW, "occurrence"], how="left", nulls_equal=True, maintain_order="left")["g_per_kwh"]
+    found = found if lacking is None else found.fill_null(lacking)
     if found.null_count():
         raise ValueError(f"the table of prices lacks {found.null_count()} of {len(found)} rows")
     sizes = [sum(len(s.limit_kwh) for s in problem.city_sums) for problem in problems]

@@ -27,11 +27,11 @@ from dr_opt.pipeline import (
     AuditError,
     Stopwatch,
     broken_in_words,
-    lowered,
     machine,
     notes_on,
     objective_name,
     peak_memory_mib,
+    with_enough,
 )
 from .plan import CSV_TIMES, Plan, Solved, Summary, finish_folder, read_frames, summary_values
 from .proof import price_schema, prices_table
@@ -131,7 +131,7 @@ def _solved(blocks: Sequence[ShardedBlock], scenario: Scenario, work: Path, solv
     def at(step: float | None) -> ShardedRun:
         return solve_blocks(blocks, step, scenario, work / f"run-{next(runs)}", solve)
 
-    return lowered(start, scenario.model.least_total_kwh, at)
+    return with_enough(start, scenario.model.least_total_kwh, at)
 
 # %% ../nbs/api/27_streaming.ipynb #c011
 def shards_shown(shards: Shards, run: ShardedRun, scenario: Scenario, work: Path) -> tuple[Frame, list[Shown]]:
@@ -208,6 +208,8 @@ def streaming_faults(scenario: Scenario) -> list[str]:
     if choice.backend not in ("auto", "prices") or choice.family not in ("milp", "lp"):
         asked = f"solver.backend is '{choice.backend}' and solver.family '{choice.family}'"
         faults.append(f"{asked}, but from disk only prices can plan. Set the backend to prices and the family to milp or lp.")
+    if scenario.output.shadow_prices:
+        faults.append("output.shadow_prices asks for a table that needs all readings in memory. Set it to false to plan from disk.")
     if not choice.gives_plan:
         faults.append("solver.repair is false, which gives flows in memory and no plan. Leave it true.")
     nothing = FigureSums.nothing()

@@ -142,8 +142,20 @@ def test_a_lower_bound_is_the_searchs_own_word(here: Path, tmp_path: Path) -> No
     ran = CliRunner().invoke(main, ["audit", str(plan.write(tmp_path / "results"))])
     assert ran.exit_code == 0
     said = [line for line in ran.output.splitlines() if "; " in line]
-    assert ["prices.bound", "prices.search"] == [line.split()[1].rstrip(":") for line in said]
+    assert [line.split()[1].rstrip(":") for line in said] == ["prices.bound", "prices.search"]
     assert said[1].endswith("is lower: that is the search's own word")
+
+
+def test_the_lower_of_two_bounds_is_stated(here: Path) -> None:
+    """A solver that allows for rounding of its own states a little more than its prices prove."""
+    families["rough"] = PricedGreedy(1.001)
+    try:
+        plan = optimise(None, scenario_in(here, "rough"))
+        assert isinstance(plan, Plan)
+        assert plan.summary["bound"] == plan.summary["price_bound"]
+        assert failed(plan) == []
+    finally:
+        del families["rough"]
 
 
 # ---- tampering ---------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from dr_opt.comparison import agree
 from dr_opt.intake import FactorColumns, ReadingRules
 from dr_opt.metrics import FigureTables, metrics, register_metric
 from dr_opt.models import priced
-from dr_opt.pipeline import AuditError, Run, lowered, solved
+from dr_opt.pipeline import AuditError, Run, solved, with_enough
 from dr_opt.plan import Plan, assemble, read_plan
 from dr_opt.preparation import make_problems, readings_of
 from dr_opt.problem import Problem, limits
@@ -217,7 +217,7 @@ def planned_in_memory(frame: pl.DataFrame, scenario: Scenario) -> Plan:
         at_step = [priced(problem, step) for problem in problems]
         return Run(at_step, [answer(problem, scenario) for problem in at_step], step, Choice("prices", ""))
 
-    run = lowered(scenario.model.min_saving(problems), scenario.model.least_total_kwh, at)
+    run = with_enough(scenario.model.min_saving(problems), scenario.model.least_total_kwh, at)
     return assemble(readings, scenario, solved(run, scenario), {})
 
 

@@ -38,7 +38,7 @@ class MaxMovesPerDay(Limit):
     """At most so many moves of a household on a counting day [X]."""
 
     seed_name = "B1"
-    limit: int = parameter(1, "Most moves of a household a day [X].", "moves", ge=0)
+    limit: int = parameter(1, "Most moves of a household a day [X].", "moves", (1, "one more move a day"), ge=0)
 
     def kinds(self, block: Block) -> Sequence[Kind]:
         """One count a day."""
@@ -59,7 +59,7 @@ class MaxMovesPerWeek(Limit):
     """At most so many moves of a household in a counting week [Y]."""
 
     seed_name = "B2"
-    limit: int = parameter(3, "Most moves of a household a week [Y].", "moves", ge=0)
+    limit: int = parameter(3, "Most moves of a household a week [Y].", "moves", (1, "one more move a week"), ge=0)
 
     @property
     def joins(self) -> Horizon:
@@ -85,7 +85,7 @@ class MaxShiftWindow(Limit):
     """A move goes at most so many hours from where the energy was used [H_hours]."""
 
     seed_name = "B3"
-    hours: float = parameter(2.0, "Longest shift, earlier or later [H_hours].", "hours", gt=0)
+    hours: float = parameter(2.0, "Longest shift, earlier or later [H_hours].", "hours", ("slot", "a window wider by one slot"), gt=0)
     inclusive: bool = parameter(True, "Whether exactly that many hours is still allowed.")
 
     def kinds(self, block: Block) -> Sequence[Kind]:
@@ -155,8 +155,9 @@ class PeakHourComfort(Limit):
 
     seed_name = "B4"
     max_reduction_percent: float = parameter(
-        30.0, "Most that may leave a group of peak slots, of its usage [Z_percent].", "%", ge=0, le=100
-    )
+        30.0, "Most that may leave a group of peak slots, of its usage [Z_percent].", "%", (1, "one more percent of peak usage"),
+        ge=0, le=100,
+    )  # fmt: skip
     scope: Literal["per_customer", "per_city"] = parameter("per_customer", "Whether each customer or the city as a whole is protected.")
     group: Literal["slot", "hour", "day"] = parameter("hour", "Each peak slot, each peak hour, or all peak hours of a day together.")
     peak_hours: dict[str, dict[str, tuple[int, ...]]] | None = parameter(
@@ -286,7 +287,9 @@ class PeakHourComfort(Limit):
 class MaxCustomerShift(Limit):
     """At most so many percent of a household's daily usage is moved [max_shift_frac]."""
 
-    percent: float = parameter(30.0, "Most that a household moves a day, of the day's usage [max_shift_frac].", "%", ge=0, le=100)
+    percent: float = parameter(
+        30.0, "Most that a household moves a day, of the day's usage [max_shift_frac].", "%", (1, "one more percent of a day"), ge=0, le=100
+    )
 
     def kinds(self, block: Block) -> Sequence[Kind]:
         """One sum a customer and day."""
@@ -313,8 +316,12 @@ class MaxCustomerShift(Limit):
 class MinMoveSize(Limit):
     """A move carries at least so many kWh, or so many percent of the day's usage."""
 
-    kwh: float | None = parameter(None, "Least energy of a move; give this or percent_of_day.", "kWh", gt=0)
-    percent_of_day: float | None = parameter(None, "Least energy of a move, of the day's usage; give this or kwh.", "%", gt=0, le=100)
+    kwh: float | None = parameter(
+        None, "Least energy of a move; give this or percent_of_day.", "kWh", (-0.01, "a smallest move of 0.01 kWh less"), gt=0
+    )
+    percent_of_day: float | None = parameter(
+        None, "Least energy of a move, of the day's usage; give this or kwh.", "%", (-0.5, "a smallest move of 0.5 % less"), gt=0, le=100
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "MinMoveSize":

@@ -125,7 +125,10 @@ class NoAverageIncrease(Limit):
 class MinDayPotential(Limit):
     """A household's day takes part only if its best saving is at least so many percent of its emissions [min_day_trigger_frac]."""
 
-    percent: float = parameter(5.0, "Least potential of a day, of its marginal emissions [min_day_trigger_frac].", "%", ge=0, le=100)
+    percent: float = parameter(
+        5.0, "Least potential of a day, of its marginal emissions [min_day_trigger_frac].", "%", (-1, "days of one percent less promise"),
+        ge=0, le=100,
+    )  # fmt: skip
 
     def kinds(self, block: Block) -> Sequence[Kind]:
         """A choice of days, made when the other limits are known."""

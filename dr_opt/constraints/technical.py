@@ -25,7 +25,10 @@ class RegionalShiftCap(Limit):
     """A city moves at most so many percent of its average daily load on a day [P]."""
 
     seed_name = "T1"
-    percent: float = parameter(10.0, "Most that a city moves a day, of its average daily load [P].", "%", ge=0, le=100)
+    percent: float = parameter(
+        10.0, "Most that a city moves a day, of its average daily load [P].", "%", (1, "one more percent of a city's daily load"),
+        ge=0, le=100,
+    )  # fmt: skip
     daily_average_load_kwh: dict[str, float] | None = parameter(
         None, "{city: kWh a day} [regional_total_daily_average_load]; where not given, from the readings.", "kWh"
     )
@@ -91,7 +94,9 @@ class HouseholdMinimumUsage(Limit):
     )
     baseline_type: Literal["average", "absolute_min"] = parameter("absolute_min", "Mean or minimum of those readings.")
     robust_max_percentile: float = parameter(95.0, "The percentile that stands for the largest usage without outliers.", "%", ge=0, le=100)
-    percent_of_robust_max: float = parameter(10.0, "The floor is at least this much of the robust maximum [R_percent].", "%", ge=0, le=100)
+    percent_of_robust_max: float = parameter(
+        10.0, "The floor is at least this much of the robust maximum [R_percent].", "%", (-1, "a floor lower by one percent"), ge=0, le=100
+    )
     time_bucket: Literal["slot_of_day", "hour_of_day", "hour_of_week"] = parameter(
         "slot_of_day", "Readings at the same time of this kind belong together."
     )
@@ -204,7 +209,9 @@ class NoNewSpike(Limit):
     """A city's load in a slot rises at most so many percent above its reference [alpha_peak_cap_percent]."""
 
     seed_name = "T3"
-    alpha_peak_cap_percent: float = parameter(25.0, "Most that a slot's load may lie above its reference.", "%", ge=0)
+    alpha_peak_cap_percent: float = parameter(
+        25.0, "Most that a slot's load may lie above its reference.", "%", (1, "one more percent above the reference load"), ge=0
+    )
     baseline: Literal["same_day", "historical"] = parameter(
         "same_day", "The reference: the slot's own load, or its mean over that slot of day."
     )

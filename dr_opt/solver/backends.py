@@ -72,7 +72,11 @@ class WholeBackend(Backend):
 
     @abstractmethod
     def answer(self, problem: Problem, effort: Effort) -> Answer:
-        """A plan for one block that keeps every limit, with a bound and the prices that prove it."""
+        """A plan for one block that keeps every limit, with a bound and, where there are any, the prices that prove it."""
+
+    @abstractmethod
+    def relaxed(self, problem: Problem, effort: Effort) -> Answer:
+        """Flows that keep every limit but the counts, which hold for shares of moves; they are no plan."""
 
     def solve(self, sparse: SparseProblem, effort: Effort, start: np.ndarray | None = None) -> Values:
         """Not from a sparse form: raises `SolverError`."""

@@ -86,7 +86,7 @@ def worth_of_slots(problem: Problem, prices: np.ndarray) -> np.ndarray:
     return best
 
 # %% ../../nbs/api/18_certificate.ipynb #c010
-MOST_SETS = 20_000  # sets of slots that the search looks at for one customer, cell and number of moves
+MOST_SETS = 5_000  # sets of slots that the search looks at for one customer, cell and number of moves
 
 
 @dataclass(frozen=True)

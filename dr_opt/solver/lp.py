@@ -9,7 +9,8 @@ __all__ = ['relaxed_flows', 'rounded_and_filled', 'Lp']
 from dataclasses import replace
 
 from ..problem import Problem
-from .backends import backends
+from . import prices  # noqa: F401  it registers its back-end
+from .backends import WholeBackend, backends
 from .base import Answer, Effort, Flows, Status, achieved, clean, families
 from .greedy import greedy_flows
 from .matching import SparseFamily
@@ -47,6 +48,9 @@ class Lp(SparseFamily):
     def solve(self, problem: Problem, effort: Effort) -> Answer:
         """The rounded plan of a block, with the relaxation's bound; not rounded where `effort.repair` is false."""
         effort = replace(effort, backend=self.choose(effort.backend).backend)
+        backend = backends[effort.backend]
+        if isinstance(backend, WholeBackend):
+            return backend.answer(problem, effort) if effort.repair else backend.relaxed(problem, effort)
         greedy = greedy_flows(problem)
         flows, bound, status = relaxed_flows(problem, effort, greedy)
         if effort.repair:

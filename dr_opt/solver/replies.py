@@ -55,6 +55,8 @@ def worth_of(market: Market, value: np.ndarray, prices: np.ndarray) -> Worth:
 
 # %% ../../nbs/api/18_replies.ipynb #c006
 _inner = numba.njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # called by kernels only, so compiled for them only
+_tight = numba.njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)  # and within their loops
+_vector = numba.njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, fastmath=True)  # eight at a time
 
 
 class _Household(NamedTuple):
@@ -75,14 +77,14 @@ class _Chosen(NamedTuple):
     above: np.ndarray
 
 
-@_inner
+@_tight
 def _add(chosen, slot, kwh):  # type: ignore[no-untyped-def]
     """One move more."""
     chosen.slot[chosen.number[0]], chosen.kwh[chosen.number[0]] = slot, kwh
     chosen.number[0] += 1
 
 
-@_inner
+@_tight
 def _insert(gains, items, found, most, gain, item):  # type: ignore[no-untyped-def]
     """Puts an item into a list of at most `most`, largest first, behind its equals; gives how many there are."""
     if found == most and (most == 0 or gain <= gains[most - 1]):
@@ -95,109 +97,106 @@ def _insert(gains, items, found, most, gain, item):  # type: ignore[no-untyped-d
     return min(found + 1, most)
 
 
-@numba.njit(cache=True, fastmath=True)
-def _largest(worth, highest, first, last):  # type: ignore[no-untyped-def]
-    """The largest product of the two in a run of slots."""
+@_vector
+def _largest(values, first, last):  # type: ignore[no-untyped-def]
+    """The largest of a run of values, or 0."""
     best = np.float32(0.0)
-    for t in range(first, last):
-        best = max(best, worth[t] * highest[t])
+    for n in range(last - first):
+        value = values[numba.uint64(first + n)]  # an index without a sign needs no look at negative ones, and eight go at a time
+        best = value if value > best else best
     return best
 
 
-@_inner
-def _pair(worth, highest, limit, a, b):  # type: ignore[no-untyped-def]
-    """kWh that leave two slots together under a common limit: the more valuable one gives all it can."""
-    if worth[a] >= worth[b]:
-        return highest[a], min(highest[b], max(limit - highest[a], np.float32(0.0)))
-    return min(highest[a], max(limit - highest[b], np.float32(0.0))), highest[b]
-
-
-@_inner
-def _increment(worth, highest, limit, a, b):  # type: ignore[no-untyped-def]
-    """What a slot of a pair adds to its partner, the better one, in g."""
-    first, second = _pair(worth, highest, limit, a, b)
-    return worth[a] * first + worth[b] * second - max(worth[a] * highest[a], worth[b] * highest[b])
+@_vector
+def _multiply(worths, k, profile, highest, c, first, last, values):  # type: ignore[no-untyped-def]
+    """What each slot of a run gains."""
+    for n in range(last - first):
+        t = numba.uint64(first + n)
+        values[t] = worths[k, profile, t] * highest[c, t]
 
 # %% ../../nbs/api/18_replies.ipynb #c008
-@_inner
-def _items_of_day(worth, home, c, rules, node, gains, items):  # type: ignore[no-untyped-def]
-    """The best items of one leaf, largest first; gives how many there are."""
-    first, last, most = rules.day[node, 0], rules.day[node, 1], rules.limit[node]
-    highest = home.highest[c]
-    if most == 1:
-        best = _largest(worth, highest, first, last)
-        gains[0] = best
-        items[0] = 0  # which slot it is, is found when it is needed
-        return 1 if best > 0.0 else 0
-    found = 0
-    for t in range(first, last):
-        gain = worth[t] * highest[t]
-        if gain <= 0.0:
-            continue
-        item, mate = t, rules.mate[t]
-        if mate >= 0:
-            other = worth[mate] * highest[mate]
-            if other > gain or (other == gain and mate < t):
-                gain, item = _increment(worth, highest, home.sums[c, rules.mate_sum[t]], t, mate), t + len(rules.mate)
-        if gain > 0.0:
-            found = _insert(gains, items, found, most, gain, item)
-    return found
+@_tight
+def _gains(c, pick, worths, home, short, values):  # type: ignore[no-untyped-def]
+    """What every slot of household `c` gains, second halves of hours for what they add."""
+    for leaf in range(len(short.first)):
+        profile, first, last = home.profile[c, short.part[leaf]], short.first[leaf], short.last[leaf]
+        if profile >= 0:
+            _multiply(worths, pick[short.component[leaf]], profile, home.highest, c, first, last, values)
+        else:
+            for n in range(last - first):
+                values[numba.uint64(first + n)] = 0.0
+    for q in range(len(short.one) if len(home.sums) else 0):
+        a, b = numba.uint64(short.one[q]), numba.uint64(short.other[q])
+        if values[a] > 0.0 and values[b] > 0.0:
+            limit = home.sums[c, short.pair_sum[q]]
+            if home.highest[c, a] + home.highest[c, b] > limit:
+                first, second = _pair(a, b, values, home.highest, c, limit)
+                both = values[a] * (first / home.highest[c, a]) + values[b] * (second / home.highest[c, b])
+                if values[a] >= values[b]:
+                    values[b] = max(both - values[a], np.float32(0.0))
+                else:
+                    values[a] = max(both - values[b], np.float32(0.0))
 
 
-@_inner
-def _slot_of_largest(worth, highest, first, last, best):  # type: ignore[no-untyped-def]
-    """The first slot of a run whose product of the two is the largest."""
-    for t in range(first, last):
-        if worth[t] * highest[t] >= best:
-            return t
-    return first
+@_tight
+def _pair(a, b, values, highest, c, limit):  # type: ignore[no-untyped-def]
+    """kWh that leave two slots together under a common limit: the one that is worth more per kWh gives all it can."""
+    one, other = highest[c, a], highest[c, b]
+    if values[a] * other >= values[b] * one:
+        return one, min(other, max(limit - one, np.float32(0.0)))
+    return min(one, max(limit - other, np.float32(0.0))), other
+
+
+@_tight
+def _place_of(best, values, first):  # type: ignore[no-untyped-def]
+    """The first slot, from `first` on, that gains as much as the best does."""
+    t = numba.uint64(first)
+    while values[t] < best:
+        t += numba.uint64(1)
+    return numba.int64(t)
+
+
+@_tight
+def _short_reply(c, pick, worths, home, short, values, gain, item, chosen):  # type: ignore[no-untyped-def]
+    """The reply of household `c` by the short way; `pick` (components,) says which price vector holds where."""
+    _gains(c, pick, worths, home, short, values)
+    for root in range(len(short.root_limit)):
+        found, most = 0, short.root_limit[root]
+        for leaf in range(short.root_start[root], short.root_start[root + 1]):
+            first, last = short.first[leaf], short.last[leaf]
+            for _ in range(short.limit[leaf]):
+                best = _largest(values, first, last)
+                if best <= 0.0 or most == 0 or (found == most and best <= gain[most - 1]):
+                    break
+                if short.limit[leaf] == 1:  # which slot it is need not be known before it is taken
+                    found = _insert(gain, item, found, most, best, -1 - first)
+                else:
+                    t = _place_of(best, values, first)
+                    values[t] = 0.0
+                    found = _insert(gain, item, found, most, best, t)
+        for n in range(found):
+            t = item[n] if item[n] >= 0 else _place_of(gain[n], values, -1 - item[n])
+            _add(chosen, t, home.highest[c, t])
+    if len(home.sums):
+        _share_pairs(c, pick, worths, home, short, chosen)
+
+
+@_tight
+def _share_pairs(c, pick, worths, home, short, chosen):  # type: ignore[no-untyped-def]
+    """Where both halves of an hour are chosen, their energy is cut down to what their sum allows."""
+    for n in range(chosen.number[0]):
+        q = short.pair[chosen.slot[n]]
+        for m in range(n + 1, chosen.number[0] if q >= 0 else 0):
+            a, b = chosen.slot[n], chosen.slot[m]
+            if short.pair[b] == q:
+                k, profile, limit = pick[short.slot_component[a]], home.profile[c, short.slot_part[a]], home.sums[c, short.pair_sum[q]]
+                one, other = home.highest[c, a], home.highest[c, b]
+                if worths[k, profile, a] >= worths[k, profile, b]:
+                    chosen.kwh[m] = min(other, max(limit - one, np.float32(0.0)))
+                else:
+                    chosen.kwh[n] = min(one, max(limit - other, np.float32(0.0)))
 
 # %% ../../nbs/api/18_replies.ipynb #c010
-@_inner
-def _quick_reply(c, pick, worths, home, rules, scratch, chosen):  # type: ignore[no-untyped-def]
-    """The reply of household `c` where the rules are quick; `pick` (components,) says which price vector holds where."""
-    slots = len(rules.mate)
-    for root in range(len(rules.limit) - 1):
-        if rules.parent[root] >= 0:
-            continue
-        leaves, found = max(1, rules.child_start[root + 1] - rules.child_start[root]), 0
-        for k in range(leaves):
-            leaf = root if rules.day[root, 0] >= 0 else rules.child[rules.child_start[root] + k]
-            t = rules.day[leaf, 0]
-            profile = home.profile[c, rules.part[t]]
-            if profile < 0:
-                continue
-            worth = worths[pick[rules.component[t]], profile]
-            for n in range(_items_of_day(worth, home, c, rules, leaf, scratch.day_gain, scratch.day_item)):
-                item = leaf * 2 * slots + scratch.day_item[n]
-                found = _insert(scratch.gain, scratch.item, found, rules.limit[root], scratch.day_gain[n], item)
-        for n in range(found):
-            leaf = scratch.item[n] // (2 * slots)
-            t = rules.day[leaf, 0]
-            worth = worths[pick[rules.component[t]], home.profile[c, rules.part[t]]]
-            _take_item(worth, home, c, rules, leaf, n, found, scratch, chosen)
-
-
-@_inner
-def _take_item(worth, home, c, rules, leaf, n, found, scratch, chosen):  # type: ignore[no-untyped-def]
-    """The item in place `n` of the list becomes a move."""
-    highest, slots = home.highest[c], len(rules.mate)
-    if rules.limit[leaf] == 1:
-        for t in range(rules.day[leaf, 0], rules.day[leaf, 1]):
-            if worth[t] * highest[t] >= scratch.gain[n]:
-                _add(chosen, t, highest[t])
-                return
-    item = scratch.item[n] % (2 * slots)
-    t = item % slots
-    kwh, mate = highest[t], rules.mate[t]
-    if mate >= 0:
-        partner = scratch.item[n] - item + (mate if item >= slots else mate + slots)
-        for other in range(found):
-            if scratch.item[other] == partner:
-                kwh = _pair(worth, highest, home.sums[c, rules.mate_sum[t]], t, mate)[0]
-    _add(chosen, t, kwh)
-
-# %% ../../nbs/api/18_replies.ipynb #c012
 MOST_SETS = 4096  # sets of slots that are tried for one household and cell
 MOST_SLOTS = 62  # slots of a cell among which sets are formed
 
@@ -266,7 +265,7 @@ def _allot(slots, number, bits, rules, scratch, limits, kwh):  # type: ignore[no
                         scratch.left[rules.sum_group[s, t]] -= room
     return gain
 
-# %% ../../nbs/api/18_replies.ipynb #c013
+# %% ../../nbs/api/18_replies.ipynb #c011
 @_inner
 def _able(cell, rules, scratch):  # type: ignore[no-untyped-def]
     """The slots of a cell that gain something, most valuable first, into `able`; gives how many."""
@@ -319,7 +318,7 @@ def _without_spare(number, most, rules, scratch, kept):  # type: ignore[no-untyp
             found += 1
     return found
 
-# %% ../../nbs/api/18_replies.ipynb #c014
+# %% ../../nbs/api/18_replies.ipynb #c012
 @_inner
 def _sets(number, most):  # type: ignore[no-untyped-def]
     """How many sets of at most `most` things there are among `number`, as far as MOST_SETS + 1."""
@@ -382,7 +381,7 @@ def _grow_sets(cell, number, able, most, rules, scratch, limits, kwh):  # type: 
         above = max(above, without_sums * (1 + 1e-6) - scratch.cell_best[cell, size])
     return above
 
-# %% ../../nbs/api/18_replies.ipynb #c016
+# %% ../../nbs/api/18_replies.ipynb #c014
 @_inner
 def _cell(cell, most, rules, scratch, limits, kwh, index, chosen):  # type: ignore[no-untyped-def]
     """f(k) of a cell for k up to `most`, OUTSIDE standing for any number; gives for which k f stops growing, -1 where no sum binds."""
@@ -433,7 +432,7 @@ def _join(best, row, most, other, other_most):  # type: ignore[no-untyped-def]
         for j in range(1, min(k, other_most) + 1):
             best[row + 1, k] = max(best[row + 1, k], best[row, k - j] + other[j])
 
-# %% ../../nbs/api/18_replies.ipynb #c017
+# %% ../../nbs/api/18_replies.ipynb #c015
 @_inner
 def _climb(rules, scratch, limits, kwh, index, tops, chosen):  # type: ignore[no-untyped-def]
     """f(k) of every node; `tops` (cells,) keeps up to which k a cell has one. What no count holds is taken at once."""
@@ -516,7 +515,7 @@ def _share(best, row, k, other, other_most):  # type: ignore[no-untyped-def]
             return j
     return 0
 
-# %% ../../nbs/api/18_replies.ipynb #c018
+# %% ../../nbs/api/18_replies.ipynb #c016
 @_inner
 def _trim(rules, scratch, limits, chosen):  # type: ignore[no-untyped-def]
     """Cuts moves down to counts and sums that fit into no tree, least valuable first; what that costs is added to `above`."""
@@ -574,7 +573,7 @@ def _tree_reply(c, pick, worths, home, rules, scratch, tops, kwh, index, chosen)
     if len(rules.loose_limit) or rules.loose_sum.any():
         _trim(rules, scratch, limits, chosen)
 
-# %% ../../nbs/api/18_replies.ipynb #c020
+# %% ../../nbs/api/18_replies.ipynb #c018
 KWH_UNITS, GRAM_UNITS = 2.0**30, 2.0**20
 
 
@@ -590,17 +589,7 @@ class _Places(NamedTuple):
     slots: int
 
 
-@_inner
-def _reply(c, pick, worths, home, rules, scratch, tops, kwh, index, chosen):  # type: ignore[no-untyped-def]
-    """The reply of household `c`."""
-    chosen.number[0], chosen.above[0] = 0, 0.0
-    if rules.quick and (not len(home.lowest) or not len(home.sums)):  # without sums, least sizes never matter
-        _quick_reply(c, pick, worths, home, rules, scratch, chosen)
-    else:
-        _tree_reply(c, pick, worths, home, rules, scratch, tops, kwh, index, chosen)
-
-
-@_inner
+@_tight
 def _add_up(c, k, home, city, rules, places, chosen, line):  # type: ignore[no-untyped-def]
     """Adds a household's moves to a line of totals."""
     for n in range(chosen.number[0]):
@@ -618,16 +607,36 @@ def _add_up(c, k, home, city, rules, places, chosen, line):  # type: ignore[no-u
 
 
 @numba.njit(cache=True, nogil=True)
-def _totals(first, last, home, city, group, worths, rules, places, lines, above):  # type: ignore[no-untyped-def]
-    """Adds the replies of households `first` to before `last` to every price vector to `lines` (K, groups, places)."""
+def _totals_short(first, last, home, city, group, worths, rules, places, lines, above):  # type: ignore[no-untyped-def]
+    """Adds the replies of households `first` to before `last` to every price vector to `lines` (K, groups, places), the short way."""
+    chosen, values, gain, item = _light_hands(rules)
+    pick = np.zeros(rules.components, np.int64)
+    for c in range(first, last):
+        for k in range(len(worths)):
+            pick[:], chosen.number[0] = k, 0
+            _short_reply(c, pick, worths, home, rules.short, values, gain, item, chosen)
+            _add_up(c, k, home, city[c], rules, places, chosen, lines[k, group[c]])
+
+
+@numba.njit(cache=True, nogil=True)
+def _totals_tree(first, last, home, city, group, worths, rules, places, lines, above):  # type: ignore[no-untyped-def]
+    """The same through the tree; `above` (K,) grows by how much more the replies might gain."""
     scratch, chosen, tops, kwh, index = _room(rules, home.sums.shape[1]), *_hands(rules)
     pick = np.zeros(rules.components, np.int64)
     for c in range(first, last):
         for k in range(len(worths)):
-            pick[:] = k
-            _reply(c, pick, worths, home, rules, scratch, tops, kwh, index, chosen)
+            pick[:], chosen.number[0], chosen.above[0] = k, 0, 0.0
+            _tree_reply(c, pick, worths, home, rules, scratch, tops, kwh, index, chosen)
             _add_up(c, k, home, city[c], rules, places, chosen, lines[k, group[c]])
             above[k] += np.int64(np.ceil(chosen.above[0] * GRAM_UNITS))
+
+
+@_inner
+def _light_hands(rules):  # type: ignore[no-untyped-def]
+    """What one household needs the short way: room for its moves, for what its slots gain, for a list of the best."""
+    most = len(rules.part)
+    chosen = _Chosen(np.zeros(1, np.int64), np.zeros(most, np.int64), np.zeros(most), np.zeros(1))
+    return chosen, np.zeros(most, np.float32), np.zeros(most + 1, np.float32), np.zeros(most + 1, np.int64)
 
 
 @_inner
@@ -638,21 +647,36 @@ def _hands(rules):  # type: ignore[no-untyped-def]
     return chosen, np.zeros(len(rules.nested), np.int64), np.zeros(MOST_SLOTS), np.zeros(MOST_SLOTS, np.int64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _moves(first, last, home, picks, worths, rules, start, slot, kwh, count):  # type: ignore[no-untyped-def]
-    """Counts each household's moves into `start`, or writes them from `start` on; `picks` (C, components) are price vectors."""
-    scratch, chosen, tops, room, index = _room(rules, home.sums.shape[1]), *_hands(rules)
-    pick = np.zeros(rules.components, np.int64)
-    for c in range(first, last):
-        pick[:] = picks[c]
-        _reply(c, pick, worths, home, rules, scratch, tops, room, index, chosen)
-        if count:
-            start[c] = chosen.number[0]
-        else:
-            for n in range(chosen.number[0]):
-                slot[start[c] + n], kwh[start[c] + n] = chosen.slot[n], chosen.kwh[n]
+@_tight
+def _note(c, start, slot, kwh, chosen, count):  # type: ignore[no-untyped-def]
+    """Counts a household's moves into `start`, or writes them from there on."""
+    if count:
+        start[c] = chosen.number[0]
+    else:
+        for n in range(chosen.number[0]):
+            slot[start[c] + n], kwh[start[c] + n] = chosen.slot[n], chosen.kwh[n]
 
-# %% ../../nbs/api/18_replies.ipynb #c022
+
+@numba.njit(cache=True, nogil=True)
+def _moves_short(first, last, home, picks, worths, rules, start, slot, kwh, count):  # type: ignore[no-untyped-def]
+    """The moves of households `first` to before `last`, the short way; `picks` (C, components) are price vectors."""
+    chosen, values, gain, item = _light_hands(rules)
+    for c in range(first, last):
+        chosen.number[0] = 0
+        _short_reply(c, picks[c], worths, home, rules.short, values, gain, item, chosen)
+        _note(c, start, slot, kwh, chosen, count)
+
+
+@numba.njit(cache=True, nogil=True)
+def _moves_tree(first, last, home, picks, worths, rules, start, slot, kwh, count):  # type: ignore[no-untyped-def]
+    """The same through the tree."""
+    scratch, chosen, tops, room, index = _room(rules, home.sums.shape[1]), *_hands(rules)
+    for c in range(first, last):
+        chosen.number[0] = 0
+        _tree_reply(c, picks[c], worths, home, rules, scratch, tops, room, index, chosen)
+        _note(c, start, slot, kwh, chosen, count)
+
+# %% ../../nbs/api/18_replies.ipynb #c020
 @dataclass(frozen=True)
 class Lanes:
     """The slots of profiles from which energy is routed: L lanes, each with its arcs."""
@@ -687,6 +711,11 @@ class Totals:
     in_kwh: np.ndarray  # (K, G, columns) reaches it
     gain_g: np.ndarray  # (K, G, components) the value of that
     above_g: np.ndarray  # (K,) how much more all replies together might gain
+
+
+def _is_short(rules: Rules, home: _Household) -> bool:
+    """Whether the short way is open; without sums, least sizes never matter."""
+    return rules.quick and (not len(home.lowest) or not len(home.sums))
 
 
 def _home(crowd: Crowd) -> _Household:
@@ -725,7 +754,7 @@ def totals_of(
     for crowd, group in zip(crowds, groups, strict=True):
         home, city = _home(crowd), np.asarray(crowd.city)
         pieces = [(*ends, home, city, group, slot, rules, places, lines[k], above[k]) for k, ends in enumerate(_shares(len(crowd), threads))]
-        in_threads(_totals, pieces)
+        in_threads(_totals_short if _is_short(rules, home) else _totals_tree, pieces)
     line = lines.sum(axis=0)
     edges = np.cumsum([lanes.number, columns, columns])
     lane, out, into, gain = np.split(line, edges, axis=2)
@@ -743,10 +772,10 @@ def moves_of(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Customer, slot and kWh of every move when each customer replies, in each component, to the price vector in `picks` (C, components)."""
     home, worth, start = _home(crowd), np.stack([worth.slot for worth in worths]), np.zeros(len(crowd) + 1, np.int64)
-    slot, kwh = np.zeros(0, np.int64), np.zeros(0)
-    in_threads(_moves, [(*ends, home, picks, worth, rules, start, slot, kwh, True) for ends in _shares(len(crowd), threads)])
+    slot, kwh, moves = np.zeros(0, np.int64), np.zeros(0), _moves_short if _is_short(rules, home) else _moves_tree
+    in_threads(moves, [(*ends, home, picks, worth, rules, start, slot, kwh, True) for ends in _shares(len(crowd), threads)])
     number = start[:-1].copy()
     start[1:], start[0] = np.cumsum(number), 0
     slot, kwh = np.zeros(start[-1], np.int64), np.zeros(start[-1])
-    in_threads(_moves, [(*ends, home, picks, worth, rules, start, slot, kwh, False) for ends in _shares(len(crowd), threads)])
+    in_threads(moves, [(*ends, home, picks, worth, rules, start, slot, kwh, False) for ends in _shares(len(crowd), threads)])
     return np.repeat(np.arange(len(crowd)), number), slot, kwh
