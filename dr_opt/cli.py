@@ -216,7 +216,7 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 @click.option("--readings", help="The readings, where they are not where the scenario says.")
 def audit(folder: str, readings: str | None) -> None:
     """Check every limit and every figure of the results in FOLDER from scratch."""
-    from dr_opt.plan import audit_folder
+    from dr_opt.streaming_audit import audit_folder
 
     checks = audit_folder(folder, readings)
     for row in checks.iter_rows(named=True):

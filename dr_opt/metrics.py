@@ -392,7 +392,7 @@ def energy_weighted_minutes(tables: FigureTables) -> Figure:
     return ratio(tables.sums["kwh_minutes"], kwh_moved(tables))
 
 # %% ../nbs/api/24_metrics.ipynb #c045
-Objective = Callable[[FigureTables, Mapping[str, Any]], float]
+Objective = Callable[[Any, Mapping[str, Any]], float]  # from the tables, or their sums, and the settings
 objectives: Registry[Objective] = Registry("objective")
 
 

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['ON_REQUEST', 'FORESIGHT', 'MOST_CITIES', 'CSV_TIMES', 'NEEDED', 'Solved', 'gap', 'plain_tables', 'Summary', 'Plan',
-           'assemble', 'summary_values', 'audit_checks', 'audit_text', 'write_plan', 'finish_folder', 'read_plan',
-           'read_frames', 'audit_folder']
+           'assemble', 'summary_values', 'audit_checks', 'figure_checks', 'claim_checks', 'audit_text', 'write_plan',
+           'finish_folder', 'read_plan', 'read_scenario', 'read_summary', 'read_frames', 'audit_folder']
 
 # %% ../nbs/api/26_plan.ipynb #c002
 import copy
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +27,7 @@ from .calendar import Calendar
 from .comparison import CLAIMED, agree, figure_check, table_checks
 from .constraints.conservation import IntraCustomer
 from .folders import MADE_BY, recover, run_of, whole_folder
-from .metrics import SHIFT_ROW, FigureTables, aligned, alike, figures, metrics, objectives, short
+from .metrics import SHIFT_ROW, FigureTables, Seen, aligned, alike, figures, metrics, objectives, short
 from .models import MinimumSaving
 from .problem import Limit, Problem
 from .proof import price_checks, price_schema
@@ -280,14 +280,14 @@ def audit_checks(plan: Plan, problems: Sequence[Problem] | None = None) -> list[
     tables = plan.tables
     limits = {limit.key: limit for limit in (*tables.constraints.values(), *plan.model_limits)}
     checks = [limit.check(tables) for limit in (limits | {IntraCustomer.key: IntraCustomer()}).values()]
-    checks += [check_own_energy(tables), check_availability(tables), *_figure_checks(plan.summary, figures(tables)), *_claim_checks(plan)]
+    checks += [check_own_energy(tables), check_availability(tables), *figure_checks(plan.summary, figures(tables)), *_claim_checks(plan)]
     for name, table in RESULT_TABLES.items():
         if name in plan.frames:
             checks += table_checks(name, table.keys, plan.frames[name], table.make(tables))
     return checks + price_checks(plan, problems) + shadow_checks(plan, plan.shadow_prices)
 
 
-def _figure_checks(summary: Summary, right: Mapping[str, Any]) -> Iterator[Check]:
+def figure_checks(summary: Summary, right: Mapping[str, Any]) -> Iterator[Check]:
     """Every figure of the summary, in total and for each city."""
     cities = sorted(summary["cities"])
     yield Check("summary.cities", len(cities), None, "", cities == sorted(right["cities"]), f"names {listed(cities)}")
@@ -300,13 +300,21 @@ def _figure_checks(summary: Summary, right: Mapping[str, Any]) -> Iterator[Check
 # %% ../nbs/api/26_plan.ipynb #c035
 def _claim_checks(plan: Plan) -> list[Check]:
     """What the summary says of its objective, of the scenario and of the data."""
-    summary, tables, readings = plan.summary, plan.tables, plan.readings
     given = [limit.min_saving_g_per_kwh for limit in plan.model_limits if isinstance(limit, MinimumSaving)]
-    value = given[0] if given else summary.get("min_saving_g_per_kwh")
+    value = given[0] if given else plan.summary.get("min_saving_g_per_kwh")
+    readings = plan.readings
+    data = (readings.fingerprint, readings.report) if readings else ("", DataReport())
+    return claim_checks(plan.summary, plan.scenario, value, plan.tables, *data)
+
+
+def claim_checks(
+    summary: Summary, scenario: Scenario, value: float | None, tables: Seen, data_hash: str, report: DataReport
+) -> list[Check]:
+    """The same for what the tables, or their sums, come to; `value` is λ, and `data_hash` and `report` are those of the readings."""
     objective = objectives.get(summary["objective"])
-    achieved = objective(tables, {"min_saving_g_per_kwh": value, "solver": plan.scenario.solver}) if objective else summary["achieved"]
+    achieved = objective(tables, {"min_saving_g_per_kwh": value, "solver": scenario.solver}) if objective else summary["achieved"]
     unknown = f"'{summary['objective']}' is not a registered objective"
-    same = readings is not None and summary["data_hash"] == readings.fingerprint
+    same = summary["data_hash"] == data_hash
     others = "these are not the readings that the plan was made from"
     return [
         Check("summary.objective", 1, None, "", objective is not None, "" if objective else unknown),
@@ -314,9 +322,9 @@ def _claim_checks(plan: Plan) -> list[Check]:
         figure_check("summary.achieved_g", summary["achieved_g"], achieved if _in_grams(summary) else None, CLAIMED),
         *_bound_checks(summary, achieved),
         figure_check("summary.min_saving_g_per_kwh", summary.get("min_saving_g_per_kwh"), value),
-        figure_check("summary.scenario_hash", summary["scenario_hash"], plan.scenario.hash),
+        figure_check("summary.scenario_hash", summary["scenario_hash"], scenario.hash),
         Check("summary.data_hash", 1, None, "", same, "" if same else others),
-        _report_check(summary["data_report"], readings.report.to_dict() if readings else {}),
+        _report_check(summary["data_report"], report.to_dict()),
     ]
 
 
@@ -398,8 +406,8 @@ NEEDED = ("total", "cities", "status", "objective", "achieved", "bound", "achiev
           "scenario_hash", "data_hash", "data_report", "foresight")  # fmt: skip
 
 
-def read_plan(folder: str | Path, readings: Readings | None = None) -> Plan:
-    """The plan in a result folder; with its readings (after `handle_missing`) it can be audited.
+def read_plan(folder: str | Path, readings: Readings | None = None, without: Collection[str] = ()) -> Plan:
+    """The plan in a result folder; with its readings (after `handle_missing`) it can be audited. Tables `without` rows are not read.
 
     Raises `InputError` where the folder is not one of ours, or a file is missing or damaged.
     """
@@ -412,8 +420,8 @@ def read_plan(folder: str | Path, readings: Readings | None = None) -> Plan:
     if run is None:
         raise InputError(f"'{folder}' holds no run.json of {MADE_BY}. Give a folder that dr-opt run has written.")
     faults: list[str] = []
-    scenario, summary = _read_scenario(place, faults), _read_summary(place, faults)
-    frames = read_frames(place, scenario.calendar, faults) if scenario else {}
+    scenario, summary = read_scenario(place, faults), read_summary(place, faults)
+    frames = read_frames(place, scenario.calendar, faults, without) if scenario else {}
     if faults or scenario is None or summary is None:
         again = f"Run it again: dr-opt run '{place / 'scenario.yaml'}' --out '{folder}'."
         raise InputError(*(f"{fault} {again if scenario else 'Run it again from its scenario.'}" for fault in faults))
@@ -422,7 +430,7 @@ def read_plan(folder: str | Path, readings: Readings | None = None) -> Plan:
     return Plan(scenario, summary, run, frames, tuple(limits), readings)
 
 # %% ../nbs/api/26_plan.ipynb #c059
-def _read_scenario(place: Path, faults: list[str]) -> Scenario | None:
+def read_scenario(place: Path, faults: list[str]) -> Scenario | None:
     """The scenario of a folder; None, and a fault more, where it cannot be read."""
     try:
         return Scenario.load(place / "scenario.yaml")
@@ -431,7 +439,7 @@ def _read_scenario(place: Path, faults: list[str]) -> Scenario | None:
         return None
 
 
-def _read_summary(place: Path, faults: list[str]) -> Summary | None:
+def read_summary(place: Path, faults: list[str]) -> Summary | None:
     """The summary of a folder; None, and a fault more, where it is missing, damaged or lacks something."""
     name = f"'{place.name}/summary.json'"
     try:
@@ -445,8 +453,8 @@ def _read_summary(place: Path, faults: list[str]) -> Summary | None:
     return None if lacking else Summary(values)
 
 # %% ../nbs/api/26_plan.ipynb #c061
-def read_frames(place: Path, calendar: Calendar, faults: list[str]) -> dict[str, pl.DataFrame]:
-    """The tables of a folder; faults are added for those that are missing or damaged."""
+def read_frames(place: Path, calendar: Calendar, faults: list[str], without: Collection[str] = ()) -> dict[str, pl.DataFrame]:
+    """The tables of a folder, of those in `without` their columns only; faults are added for those that are missing or damaged."""
     frames = {}
     for name in (*RESULT_TABLES, "prices", "shadow_prices"):
         path = place / f"{name}.parquet"
@@ -454,7 +462,8 @@ def read_frames(place: Path, calendar: Calendar, faults: list[str]) -> dict[str,
             faults += [] if name in ON_REQUEST else [f"'{place.name}/{path.name}' is missing."]
             continue
         try:
-            frame = pl.read_parquet(path, hive_partitioning=False)
+            lazy = pl.scan_parquet(path, hive_partitioning=False)
+            frame = (lazy.head(0) if name in without else lazy).collect()
         except (OSError, pl.exceptions.PolarsError):
             faults.append(f"'{place.name}/{path.name}' is damaged.")
             continue

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'Frame', 'Moved', 'Before', 'before', 'Shown', 'show_shard', 'city_tables', 'known_of_all', 'Whole',
-           'whole_of']
+           'whole_of', 'added_checks']
 
 # %% ../nbs/api/26_shard_results.ipynb #c002
 from collections.abc import Mapping, Sequence
@@ -345,14 +345,14 @@ def _all_checks(frame: Frame, shown: Sequence[Shown], cities: Tables) -> list[Ch
     """One check for each limit, and the two of every plan."""
     if not any(one.checks for one in shown):
         return []
-    ours = [_added(list(checks)) for checks in zip(*(one.checks for one in shown), strict=True)]
+    ours = [added_checks(list(checks)) for checks in zip(*(one.checks for one in shown), strict=True)]
     by_name = {check.limit: check for check in ours}
     of_cities = {key: limit.check(cities) for key, limit in frame.limits.items() if limit.of_city}
     order = [*frame.limits, *(name for name in by_name if name not in frame.limits)]
     return [of_cities.get(name) or by_name[name] for name in order]
 
 
-def _added(checks: Sequence[Check]) -> Check:
+def added_checks(checks: Sequence[Check]) -> Check:
     """The same check of several shards: the worst place of all."""
     worst = min(checks, key=lambda c: (c.ok, c.worst_slack is not None if not c.ok else c.worst_slack is None, c.worst_slack or 0.0))
     return replace(worst, checked=sum(check.checked for check in checks))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GB', 'BYTES_OF_A_READING', 'BYTES_IN_MEMORY', 'MOST_ROWS_IN_MEMORY', 'disk_needed', 'check_room', 'stream',
-           'shards_of', 'shards_shown', 'from_disk', 'streaming_faults']
+           'shards_of', 'limits_of', 'shards_shown', 'from_disk', 'streaming_faults']
 
 # %% ../nbs/api/27_streaming.ipynb #c002
 import shutil
@@ -34,6 +34,7 @@ from dr_opt.pipeline import (
     with_enough,
 )
 from .plan import CSV_TIMES, Plan, Solved, Summary, finish_folder, read_frames, summary_values
+from .problem import Limit
 from .proof import price_schema, prices_table
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
@@ -133,13 +134,17 @@ def _solved(blocks: Sequence[ShardedBlock], scenario: Scenario, work: Path, solv
 
     return with_enough(start, scenario.model.least_total_kwh, at)
 
+
+def limits_of(scenario: Scenario, min_saving_g_per_kwh: float | None) -> dict[str, Limit]:
+    """All limits that a plan at this λ must keep, by key."""
+    limits = [*scenario.constraints.chosen(), *scenario.model.limits()]
+    limits += [] if min_saving_g_per_kwh is None else [MinimumSaving(min_saving_g_per_kwh=min_saving_g_per_kwh)]
+    return {limit.key: limit for limit in limits}
+
 # %% ../nbs/api/27_streaming.ipynb #c011
 def shards_shown(shards: Shards, run: ShardedRun, scenario: Scenario, work: Path) -> tuple[Frame, list[Shown]]:
     """Makes all tables of households, in the work folder, and gives what each shard adds to the whole."""
-    value = run.min_saving_g_per_kwh
-    limits = [*scenario.constraints.chosen(), *scenario.model.limits()]
-    limits += [] if value is None else [MinimumSaving(min_saving_g_per_kwh=value)]
-    frame = known_of_all(Frame(shards, scenario, {limit.key: limit for limit in limits}), scenario.progress)
+    frame = known_of_all(Frame(shards, scenario, limits_of(scenario, run.min_saving_g_per_kwh)), scenario.progress)
     wanted = [name for name in TABLES if name != "optimised_usage" or scenario.output.optimised_usage]
     place = work / "tables"
     place.mkdir()
@@ -173,7 +178,7 @@ def _claims(run: ShardedRun, scenario: Scenario, shards: Shards) -> Solved:
 def _claim_checks(sums: FigureSums, solved: Solved, scenario: Scenario) -> list[Check]:
     """What the plan reaches against what its shifts come to, and against its bound."""
     settings = {"min_saving_g_per_kwh": solved.min_saving_g_per_kwh, "solver": scenario.solver}
-    achieved = objectives[solved.objective](sums, settings)  # type: ignore[arg-type]
+    achieved = objectives[solved.objective](sums, settings)
     slack = (solved.bound or 0.0) - achieved
     kept = slack >= -CLAIMED * max(1.0, abs(achieved))
     return [

@@ -38,7 +38,7 @@ MODULE_OF_NOTEBOOK = {
     "25_dealing": "dealing", "25_folders": "folders", "25_parts": "parts", "25_proof": "proof", "25_sensitivity": "sensitivity",
     "25_shards": "shards", "25_sharding": "sharding", "26_plan": "plan", "26_relaxation": "relaxation",
     "26_shard_problems": "shard_problems", "26_shard_results": "shard_results",
-    "27_pipeline": "pipeline", "27_streaming": "streaming", "27_sweeps": "sweeps",
+    "27_pipeline": "pipeline", "27_streaming": "streaming", "27_streaming_audit": "streaming_audit", "27_sweeps": "sweeps",
     "28_drawing": "drawing", "29_curves": "curves",
     "29_plots": "plots", "30_report": "report",
     "31_form": "form", "31_form_controls": "controls", "31_widgets": "widgets", "32_cli": "cli",
@@ -60,9 +60,9 @@ CALLS = {
     ("print", "echo", "secho"): r"cli",
     ("write_parquet", "write_csv", "sink_csv"): r"plan|streaming",
     ("sink_parquet",): r"sharding|streaming",  # sharding: a copy of csv, to be read by runs of rows
-    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan|sharding|streaming",
+    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan|sharding|streaming(_audit)?",
     ("write_ipc",): r"shard_results",  # the tables of a shard, until they are put together
-    ("scan_ipc", "read_ipc"): r"streaming",
+    ("scan_ipc", "read_ipc"): r"streaming(_audit)?",
 }
 
 LEAST_PROSE_WORDS_PER_LINE = 1.5
