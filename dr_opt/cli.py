@@ -109,7 +109,7 @@ use = click.option(
 
 def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> None:
     """Optimises, writes the results and figures, and prints the summary."""
-    from dr_opt.folders import recover, refuse_foreign
+    from dr_opt.folders import recover, refuse_foreign, run_of
     from dr_opt.pipeline import optimise
     from dr_opt.streaming import from_disk, stream
 
@@ -123,12 +123,13 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
     if verbose:
         _show_solver_output()
     if from_disk(scenario):
-        _tell(stream(out, scenario, draw=_drawer if figures else None, tell=say), out)
+        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say)
+        _tell(summary, int((run_of(place) or {})["shifts"]), out)
         return
     plan = cast("Plan", optimise(None, scenario))
     say(f"solver: {plan.run['choice']}.")
     plan.write(out, extra=_drawer(plan) if figures else None)
-    _tell(plan.summary, out)
+    _tell(plan.summary, len(plan.shifts), out)
 
 
 def _show_solver_output() -> None:
@@ -149,13 +150,13 @@ def _drawer(plan: "Plan") -> Callable[[Path], None]:
     return draw
 
 
-def _tell(summary: "Summary", out: str) -> None:
+def _tell(summary: "Summary", shifts: int, out: str) -> None:
     """The data report and where the results are on stderr, the summary on stdout."""
     from dr_opt.readings import DataReport
 
     say(repr(DataReport.of(summary["data_report"])))
     click.echo(repr(summary))
-    say(f"results in {out}: {summary['total']['moves']:,} moves; every limit and figure audited.")
+    say(f"results in {out}: {shifts:,} shifts; every limit and figure audited.")
 
 
 @main.command()

@@ -106,7 +106,7 @@ def _count(shards: Shards, number: int, even: bool) -> tuple[Account, int, np.nd
     skipped = within & ~complete
     name = naming_of(part.customers, int(slots.minute[0]), calendar)
     found = [
-        _columns_finding(~np.isfinite(line[0]) & present[0], load, customers, name)
+        _columns_finding(~np.isfinite(line[0]) & present[0], load, usage, name)
         if alike
         else finding_in(known & ~np.isfinite(line), usage, name, Finding("", 0, None, ""))
         for line in (marginal, average)
@@ -133,13 +133,13 @@ def _count(shards: Shards, number: int, even: bool) -> tuple[Account, int, np.nd
     return account, gaps, times * present.sum(axis=0)
 
 
-def _columns_finding(mask: np.ndarray, load: np.ndarray, customers: int, name: Naming) -> Finding:
-    """The finding on all readings of some slots."""
+def _columns_finding(mask: np.ndarray, load: np.ndarray, usage: np.ndarray, name: Naming) -> Finding:
+    """The finding on all readings of some slots; `load` (T,) is what all of them use."""
     column = np.flatnonzero(mask)
     if not len(column):
         return Finding("", 0, None, "")
-    example = reading_in_words(*name(0, int(column[0])))
-    return Finding("", customers * len(column), float(load[column].sum()), "", example)
+    example = reading_in_words(*name(0, int(column[0])), float(usage[0, column[0]]))
+    return Finding("", len(usage) * len(column), float(load[column].sum()), "", example)
 
 
 def _lacking(shards: Shards, number: int) -> Finding:

@@ -105,7 +105,8 @@ def stream(
             values = summary_values(whole.figures, shards.report.with_notes(*whole.notes), fingerprint.result(), scenario, solved)
             _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
             _write(new, work, shards, whole, shown, solved, scenario)
-        size = {"blocks": len(blocks), "shards": len(shards.parts), "choice": "prices: the readings are planned from disk"}
+        shifts = int(whole.sums["shifts"])
+        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices: the readings are planned from disk"}
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         summary = Summary(values)
         extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, []))) if draw else None

@@ -167,13 +167,19 @@ class HouseholdMinimumUsage(Limit):
 
     def plain_caps(self, tables: Tables) -> pl.DataFrame:
         """What each slot has above its floor."""
-        rows, floors = self._plain_floors(tables)
+        return self._caps(*self._plain_floors(tables))
+
+    @staticmethod
+    def _caps(rows: pl.DataFrame, floors: pl.DataFrame) -> pl.DataFrame:
+        """What each of these readings has above its floor."""
         joined = rows.join(floors, on=["city", "customer_id", "period", "bucket"], how="left")
         return joined.select(*KEYS, cap_kwh=(pl.col("usage_kwh") - pl.col("floor").fill_null(0)).clip(lower_bound=0).fill_null(0))
 
     def check(self, tables: Tables) -> Check:
         """Outflow of each slot against what it has above its floor."""
-        used = tables.out.join(self.plain_caps(tables), on=KEYS, how="left").with_columns(pl.col("cap_kwh").fill_null(0))
+        rows, floors = self._plain_floors(tables)
+        caps = self._caps(rows.join(tables.out, on=KEYS, how="semi"), floors)
+        used = tables.out.join(caps, on=KEYS, how="left").with_columns(pl.col("cap_kwh").fill_null(0))
         return check_at_most(self.key, used, "kwh", "cap_kwh")
 
     @property
