@@ -106,7 +106,7 @@ def stream(
             _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
             _write(new, work, shards, whole, shown, solved, scenario)
         shifts = int(whole.sums["shifts"])
-        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices: the readings are planned from disk"}
+        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk"}
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         summary = Summary(values)
         extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, []))) if draw else None
