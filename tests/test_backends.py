@@ -25,7 +25,7 @@ from dr_opt.solver.layers import GlpkProgram
 from dr_opt.sparse import SparseProblem, sparse_form
 from dr_opt.synthesis import synthesise
 
-ROUTES: dict[str, Backend] = {name: backend for name, backend in backends.items() if backend.available}
+ROUTES: dict[str, Backend] = {name: backend for name, backend in backends.items() if backend.available and not backend.whole}
 if GlpkProgram().available:  # GLPK's second route, which only counts where the first is missing
     ROUTES["glpk by its program"] = GlpkProgram()
 EXACT = [name for name, backend in ROUTES.items() if backend.integers]
@@ -366,7 +366,7 @@ def test_a_relaxation_that_runs_out_of_time_hands_back_the_start() -> None:
 
 
 def test_who_lacks_what_a_family_needs_is_refused() -> None:
-    able = [name for name in backends if backends[name].integers and backends[name].available]
+    able = [name for name in backends if backends[name].integers and backends[name].available and not backends[name].whole]
     with pytest.raises(InputError) as caught:
         families["milp"].choose("scs")
     assert str(caught.value).startswith("solver.backend 'scs' knows no integers, which the family milp needs. Use highs")

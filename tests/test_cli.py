@@ -271,7 +271,7 @@ wrong(
     "solver.backend is 'highs', but greedy needs no other program. Set it to auto.",
     scenario="solver: {family: greedy, backend: highs}",
 )
-BACKEND = "solver.backend 'higs' is not known (highs, cbc, scip, glpk, gurobi, cplex). Did you mean 'highs'?"
+BACKEND = "solver.backend 'higs' is not known (highs, cbc, scip, glpk, gurobi, cplex, prices). Did you mean 'highs'?"
 HERE = ", ".join(dr_opt.solvers().filter((pl.col("family") == "milp") & pl.col("installed"))["backend"])
 UNABLE = f"solver.backend 'clarabel' knows no integers, which the family milp needs. Use {HERE}, or solver.family lp."
 NO_MPI = "parallel.method 'mpi' is not available in this version. Use process or thread."

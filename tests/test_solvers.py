@@ -147,7 +147,7 @@ def test_exact_back_ends_find_the_optimum(standard: Standard, backend: str) -> N
     assert standard.broken(problem, answer.flows) == []
 
 
-@pytest.mark.parametrize("backend", installed("lp"))
+@pytest.mark.parametrize("backend", [name for name in installed("lp") if not backends[name].whole])
 @pytest.mark.parametrize("standard", STANDARD, ids=lambda s: s.name)
 def test_relaxations_find_theirs(standard: Standard, backend: str) -> None:
     """The relaxation's optimum as it is, a bound on every plan, and a plan of it that keeps every limit."""
@@ -160,6 +160,22 @@ def test_relaxations_find_theirs(standard: Standard, backend: str) -> None:
     assert plan.achieved <= standard.optimum + 1e-6
     assert standard.broken(problem, plan.flows) == []
     assert (as_it_is.status, plan.status) in ((Status.RELAXED, Status.ROUNDED), (Status.NOTHING, Status.NOTHING))
+
+
+@pytest.mark.parametrize("standard", STANDARD, ids=lambda s: s.name)
+def test_prices_lie_between_the_optimum_and_the_relaxation(standard: Standard) -> None:
+    """What prices prove is never weaker than the relaxation, because households reply in whole moves; their mixture is no plan."""
+    problem, relaxed = standard.problem(), standard.optimum if standard.relaxed is None else standard.relaxed
+    mixed = solve_problem(("lp", problem, Effort(backend="prices", repair=False)))
+    plan = solve_problem(("lp", problem, Effort(backend="prices")))
+    slack = 2e-3 + 2e-5 * relaxed
+    for answer in (mixed, plan):
+        assert answer.bound is not None and standard.optimum - 1e-6 <= answer.bound <= relaxed + slack
+    assert standard.optimum - slack <= mixed.achieved <= relaxed + 1e-6
+    assert plan.achieved <= standard.optimum + 1e-6
+    assert standard.broken(problem, plan.flows) == []
+    assert mixed.status in (Status.RELAXED, Status.NOTHING)
+    assert plan.status in (Status.PRICED, Status.OPTIMAL, Status.NOTHING)
 
 
 @pytest.mark.parametrize("order", ORDERS)

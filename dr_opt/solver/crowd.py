@@ -164,8 +164,8 @@ def _owners(problem: Problem) -> np.ndarray:
 class Gathering:
     """Collects problems that differ in their customers only, and hands out a crowd for each; `market` is what they share.
 
-    A problem stands for one shard of a block, or for all of it. Raises `ValueError` where a problem has other slots than the first. City sums are those of the first problem: every
-    problem must have been built with the loads of the whole city.
+    A problem stands for one shard of a block, or for all of it. City sums are those of the first problem: every problem must
+    have been built with the loads of the whole city. Raises `ValueError` where a problem has other slots than the first.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class Mixture:
     routed_kwh: np.ndarray  # of the arcs of all lanes
     lane_price: np.ndarray  # (L,) g/kWh
 
-# %% ../../nbs/api/18_market.ipynb #c006
+# %% ../../nbs/api/18_market.ipynb #c007
 class Master:
     """The linear programme over totals; it grows by columns, and HiGHS goes on from where it was. Energy is counted in `unit_kwh`."""
 
@@ -47,7 +47,8 @@ class Master:
         matrix = scipy.sparse.vstack([lane_rows, rows, scipy.sparse.csr_array((mixtures, arcs))])
         upper = np.concatenate([np.zeros(lanes), self.market.limit_kwh[self.rows] / self.unit_kwh, np.ones(mixtures)])
         self.solver = highspy.Highs()
-        for name, option in {"output_flag": False, "threads": 1, "presolve": "off", "solver": "simplex", "simplex_strategy": 4}.items():
+        options: dict[str, bool | int | str] = {"output_flag": False, "threads": 1, "presolve": "off"}
+        for name, option in (options | {"solver": "simplex", "simplex_strategy": 4}).items():
             self.solver.setOptionValue(name, option)
         none = np.zeros(0, np.int32)
         self.solver.addRows(len(upper), np.full(len(upper), -np.inf), upper, 0, np.zeros(len(upper), np.int32), none, np.zeros(0))
@@ -71,7 +72,7 @@ class Master:
         rows = scipy.sparse.hstack([scipy.sparse.csr_array(lane), scipy.sparse.csr_array(usage), share], format="csr")[useful]
         self._add(scipy.sparse.csc_array(rows.T), -gain[useful])
         what = np.stack(np.unravel_index(useful, (vectors, self.groups, self.components)), axis=1)
-        self.column = np.concatenate([self.column, what + [first, 0, 0]])
+        self.column = np.concatenate([self.column, what + np.array([first, 0, 0])])
 
     def usage_of(self, totals: Totals) -> np.ndarray:
         """(K, G, finite rows): what the energy beside the lanes uses of the city sums, kWh."""

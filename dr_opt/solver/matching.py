@@ -70,6 +70,7 @@ class SparseFamily(Family):
     needs: ClassVar[str] = "linear"  # what a back-end must declare: linear, integers or quadratic
     preferred: ClassVar[tuple[str, ...]] = ()  # what `auto` tries, in this order
     tight_from: ClassVar[float] = np.inf  # the share turned away from which a search may not end
+    whole_from: ClassVar[float] = np.inf  # households of a block from which a back-end that takes the problem itself is quicker
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -81,9 +82,18 @@ class SparseFamily(Family):
         """The back-end for a run of these problems; raises `InputError` where the one asked for cannot serve, or none can."""
         columns = max(map(columns_of, problems), default=0)
         if asked == "auto":
-            return self.pick(columns, problems)
+            return self.whole_choice(problems) or self.pick(columns, problems)
         self.check(asked, columns)
         return Choice(asked, f"{backends[asked].title} was asked for")
+
+    def whole_choice(self, problems: Sequence[Problem]) -> Choice | None:
+        """A back-end that takes the problem itself, where the largest block has households enough; else None."""
+        able = [name for name in self.backends if backends[name].whole and backends[name].available]
+        households = max((problem.block.shape[0] for problem in problems), default=0)
+        if not able or households < self.whole_from:
+            return None
+        many = f"the largest block has {counted(households, 'household')}, and from {self.whole_from} on it is the quickest"
+        return Choice(able[0], f"auto took {backends[able[0]].title}: {many}")
 
     def pick(self, columns: int, problems: Sequence[Problem]) -> Choice:
         """What `auto` takes for problems of at most so many columns, and why."""

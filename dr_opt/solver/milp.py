@@ -31,6 +31,7 @@ class Milp(SparseFamily):
     needs = "integers"
     preferred = ("highs", "cbc", "scip", "glpk")
     tight_from = 0.5
+    whole_from = 100
     proves_bound = True
 
     def solve(self, problem: Problem, effort: Effort) -> Answer:

@@ -9,6 +9,7 @@ __all__ = ['GROUPS', 'SAMPLE', 'ROUTED_LANES', 'MOST_ROUNDS', 'MOST_ACTIVE', 'SW
            'flows_of', 'Prices', 'filled']
 
 # %% ../../nbs/api/18_prices.ipynb #c002
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,11 +27,12 @@ from .crowd import ROUNDING, Crowd, Gathering, Market
 from .greedy import greedy_flows
 from .market import Master, Mixture
 from .recovery import Options, Routing, options_of, placed, shared_out, swapped, within_rows
-from .replies import GRAM_UNITS, KWH_UNITS, Lanes, Totals, Worth, lanes_of, moves_of, totals_of, worth_of
+from .replies import Lanes, Totals, Worth, lanes_of, moves_of, totals_of, worth_of
 from .rules import Rules, rules_of
+from .shortway import GRAM_UNITS, KWH_UNITS
 from ..sparse import tied
 
-# %% ../../nbs/api/18_prices.ipynb #c004
+# %% ../../nbs/api/18_prices.ipynb #c005
 def lane_worth(lanes: Lanes, worth: Worth) -> np.ndarray:
     """(L,) g/kWh: the worth of each lane's slot."""
     found = np.zeros(lanes.number)
@@ -71,7 +73,7 @@ def bound_of(market: Market, rules: Rules, crowds: Sequence[Crowd], prices: np.n
     slack = 4 * ROUNDING * abs(replies) + (float(up.slot.max(initial=0.0)) / KWH_UNITS + 1 / GRAM_UNITS) * most_moves
     return value + slack + 1e-12 * (abs(value) + abs(replies))
 
-# %% ../../nbs/api/18_prices.ipynb #c006
+# %% ../../nbs/api/18_prices.ipynb #c010
 @dataclass
 class Search:
     """What has been learnt about a city: K price vectors, what the master makes of them, and the best bound."""
@@ -163,7 +165,7 @@ def _unit(limit: np.ndarray) -> float:
     positive = limit[limit > 0]
     return float(np.median(positive)) if len(positive) else 1.0
 
-# %% ../../nbs/api/18_prices.ipynb #c008
+# %% ../../nbs/api/18_prices.ipynb #c013
 GROUPS = 20
 SAMPLE = 10_000  # customers of the sample in which a large city's search begins
 ROUTED_LANES = 3000  # the most lanes that the master routes
@@ -183,7 +185,7 @@ def city_of(market: Market, crowds: Sequence[Crowd], threads: int = 1) -> City:
 def _sizes(crowd: Crowd, threads: int) -> np.ndarray:
     """(C,) kWh: all that may leave a customer's slots."""
     ends = np.linspace(0, len(crowd), max(threads, len(crowd) // 4096) + 1).astype(int)
-    parts = in_threads(lambda first, last: crowd.highest_kwh[first:last].sum(axis=1, dtype=np.float64), list(zip(ends[:-1], ends[1:])))
+    parts = in_threads(lambda first, last: crowd.highest_kwh[first:last].sum(axis=1, dtype=np.float64), list(itertools.pairwise(ends)))
     return np.concatenate(parts)
 
 
@@ -232,9 +234,10 @@ def sample_of(city: City) -> City | None:
 def _copied(crowd: Crowd) -> Crowd:
     """The crowd with arrays of its own, each in one piece."""
     lowest, sums = (None if a is None else np.ascontiguousarray(a) for a in (crowd.lowest_kwh, crowd.sum_limit_kwh))
-    return Crowd(*(np.ascontiguousarray(a) for a in (crowd.profile, crowd.city, crowd.highest_kwh)), lowest, sums)
+    profile, city, highest = (np.ascontiguousarray(a) for a in (crowd.profile, crowd.city, crowd.highest_kwh))
+    return Crowd(profile, city, highest, lowest, sums)
 
-# %% ../../nbs/api/18_prices.ipynb #c009
+# %% ../../nbs/api/18_prices.ipynb #c014
 MOST_ROUNDS = 120
 MOST_ACTIVE = 24  # price vectors that a sample hands on
 
@@ -248,7 +251,7 @@ def best_prices(city: City, tolerance: float, deadline: float = np.inf) -> Searc
         begin = [first.prices, *(first.vectors[k] for k in first.active(MOST_ACTIVE))]
     return search(city, tolerance, begin, MOST_ROUNDS, deadline)
 
-# %% ../../nbs/api/18_prices.ipynb #c011
+# %% ../../nbs/api/18_prices.ipynb #c019
 SWAPPED = 60_000  # the largest customers, so many of them, may be swapped
 SWAPPED_LANES = 6000  # with more lanes than this nobody is
 MOST_OPTIONS = 24
@@ -280,7 +283,8 @@ class _Moves:
 def mixed_moves(city: City, found: Search) -> _Moves:
     """Every customer's reply to every active price vector, in its group's proportions."""
     assert found.mixture is not None
-    group, parts = np.concatenate(city.group), []
+    group, none = np.concatenate(city.group), np.zeros(0, np.int64)
+    parts = [(none, none, np.zeros(0), none)]
     for k in found.active(len(found.vectors)):
         moves = chosen_moves(city, np.zeros((len(group), city.rules.components), np.int64), [found.worths[k]])
         share = found.mixture.share[k][group[moves.customer], city.rules.component[moves.slot]]
@@ -303,7 +307,7 @@ def chosen_moves(city: City, picks: np.ndarray, worths: Sequence[Worth]) -> _Mov
 
 
 def _asked(found: Search) -> tuple[list[Worth], np.ndarray]:
-    """The price vectors that customers may follow, the best one and doing nothing last, and the place of each of the search's among them."""
+    """The price vectors that customers may follow, the best and doing nothing last; the place of each of the search's among them."""
     active = found.active(MOST_OPTIONS)
     worths = [found.worths[k] for k in active]
     place = np.full(len(found.worths) + 1, len(active))
@@ -337,9 +341,9 @@ def picked(city: City, found: Search) -> tuple[np.ndarray, list[Worth]]:
 def _joined(crowds: Sequence[Crowd], rows: np.ndarray) -> Crowd:
     """The customers `rows`, numbered over all crowds, as one crowd."""
     first = np.cumsum([0, *map(len, crowds)])
-    parts = [crowd.take(rows[(rows >= a) & (rows < b)] - a) for crowd, a, b in zip(crowds, first[:-1], first[1:])]
-    join = lambda name: None if getattr(parts[0], name) is None else np.concatenate([getattr(part, name) for part in parts])
-    return Crowd(join("profile"), join("city"), join("highest_kwh"), join("lowest_kwh"), join("sum_limit_kwh"))
+    parts = [crowd.take(rows[(rows >= a) & (rows < b)] - a) for crowd, (a, b) in zip(crowds, itertools.pairwise(first), strict=True)]
+    held = [name for name in Crowd.__dataclass_fields__ if getattr(parts[0], name) is not None]
+    return Crowd(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in held})
 
 
 def _best_swap(
@@ -413,13 +417,13 @@ def flows_of(city: City, moves: _Moves) -> list[tuple[Flows, np.ndarray]]:
     customer, first = moves.customer[move], np.cumsum([0, *map(len, city.crowds)])
     ends = np.searchsorted(customer, first)
     found = []
-    for k, (a, b) in enumerate(zip(ends[:-1], ends[1:])):
+    for k, (a, b) in enumerate(itertools.pairwise(ends)):
         own = slice(a, b)
         flows = Flows(customer[own] - first[k], moves.slot[move[own]], market.arcs.destination[arc[own]], kwh[own])
         found.append((flows, arc[own]))
     return found
 
-# %% ../../nbs/api/18_prices.ipynb #c013
+# %% ../../nbs/api/18_prices.ipynb #c028
 FILLED = 5_000  # blocks of at most so many customers are filled up by greedy
 OPTIONS = {"threads": "how many threads share the customers; all cores where nothing is said"}
 
@@ -441,7 +445,7 @@ class Prices(WholeBackend):
             flows = filled(problem, flows, effort.gap, settled.bound)
         reached, proved = achieved(problem, flows), price_bound(problem, settled.prices)
         bound = max(proved, reached)
-        status = settled.status if settled.status is Status.TIME_LIMIT else Status.PRICED
+        status: Status = settled.status if settled.status is Status.TIME_LIMIT else Status.PRICED
         status = Status.OPTIMAL if bound - reached <= effort.gap * max(abs(bound), 1e-9) else status
         return Answer(flows, reached, bound, status, settled.prices, proved)
 

@@ -13,14 +13,13 @@ import numba
 import numpy as np
 import scipy.sparse
 
-from ..calendar import OUTSIDE
 from ..problem import DUST_KWH
 from .base import sums_within
 from .crowd import Crowd, Market
 from .replies import Lanes, Worth, moves_of
 from .rules import Rules
 
-# %% ../../nbs/api/18_recovery.ipynb #c004
+# %% ../../nbs/api/18_recovery.ipynb #c005
 def shared_out(share: np.ndarray, group: np.ndarray, size: np.ndarray) -> np.ndarray:
     """(C, components): the price vector each customer follows, so that each group is shared out as `share` (K, G, components) says.
 
@@ -61,7 +60,7 @@ def _share_out(order, group, size, share, picks):  # type: ignore[no-untyped-def
                 picks[c, component] = best
             start = stop
 
-# %% ../../nbs/api/18_recovery.ipynb #c006
+# %% ../../nbs/api/18_recovery.ipynb #c011
 class Routing:
     """The best routing from lanes within a market's city sums, asked again and again for other energies; HiGHS goes on from the last."""
 
@@ -77,7 +76,8 @@ class Routing:
         rows = scipy.sparse.vstack([lane_rows, market.arc_rows[self.finite][:, lanes.arcs]])
         matrix = scipy.sparse.csc_array(scipy.sparse.hstack([rows, more]))
         self.solver = highspy.Highs()
-        for name, option in {"output_flag": False, "threads": 1, "presolve": "off", "solver": "simplex"}.items():
+        options: dict[str, bool | int | str] = {"output_flag": False, "threads": 1, "presolve": "off", "solver": "simplex"}
+        for name, option in options.items():
             self.solver.setOptionValue(name, option)
         size = matrix.shape[1], matrix.shape[0], matrix.nnz
         kinds = int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize)
@@ -95,7 +95,7 @@ class Routing:
         number, arcs = self.lanes.number, len(self.lanes.arcs)
         rows, columns = np.arange(number, dtype=np.int32), np.arange(arcs, arcs + number, dtype=np.int32)
         most = np.zeros(number) if more_g_per_kwh is None else np.full(number, np.inf)
-        self.solver.changeRowsBounds(number, rows, np.full(number, -np.inf), lane_kwh / self.unit)
+        self.solver.changeRowsBounds(number, rows, np.full(number, -np.inf), lane_kwh / self.unit)  # type: ignore[attr-defined]
         self.solver.changeColsBounds(number, columns, np.zeros(number), most)
         self.solver.changeColsCost(number, columns, np.zeros(number) if more_g_per_kwh is None else more_g_per_kwh)
         self.solver.run()
@@ -105,7 +105,7 @@ class Routing:
         """The objective of the best routing, g."""
         return float(self.best(lane_kwh) @ self.value)
 
-# %% ../../nbs/api/18_recovery.ipynb #c008
+# %% ../../nbs/api/18_recovery.ipynb #c016
 @dataclass(frozen=True)
 class Options:
     """What each unit (a customer in a component) could do: K replies, their moves one after another from `start` (K, units + 1)."""
@@ -130,7 +130,9 @@ def _add_picked(start, lane, kwh, picks, total):  # type: ignore[no-untyped-def]
             total[lane[e]] += kwh[e]
 
 
-def options_of(market: Market, crowd: Crowd, rules: Rules, lanes: Lanes, worths: Sequence[Worth], final: Worth, threads: int = 1) -> Options:
+def options_of(
+    market: Market, crowd: Crowd, rules: Rules, lanes: Lanes, worths: Sequence[Worth], final: Worth, threads: int = 1
+) -> Options:
     """The replies of a crowd to several price vectors; every profile must be among the `lanes`."""
     units, first = len(crowd) * rules.components, 0
     worth = np.zeros(lanes.number)
@@ -179,7 +181,7 @@ def _swap(units, start, lane, kwh, loss, short, spare, picks, off):  # type: ign
             off[lane[e]] += kwh[e]
         picks[u] = best
 
-# %% ../../nbs/api/18_recovery.ipynb #c010
+# %% ../../nbs/api/18_recovery.ipynb #c021
 @dataclass(frozen=True)
 class Placed:
     """M moves and F flows: for each flow its move, arc and kWh."""
@@ -223,7 +225,7 @@ def _place(order, key, kwh, least, start, room, whole, move, arc, amount):  # ty
                 written += 1
     return written
 
-# %% ../../nbs/api/18_recovery.ipynb #c012
+# %% ../../nbs/api/18_recovery.ipynb #c026
 def within_rows(market: Market, value: np.ndarray, flows: Placed, least: np.ndarray) -> Placed:
     """The flows cut back until all city sums hold and every move carries its least, `least` (M,) kWh."""
     rows, limit = market.arc_rows, market.limit_kwh
@@ -234,7 +236,7 @@ def within_rows(market: Market, value: np.ndarray, flows: Placed, least: np.ndar
         kwh[(total < np.maximum(least * (1 - 1e-6), DUST_KWH))[flows.move]] = 0.0
         over = rows @ np.bincount(flows.arc, kwh, len(market.arcs)) - limit
         for row in np.flatnonzero(over > 1e-9 * np.maximum(1.0, limit)):
-            _cut_row(rows, row, limit[row], value, flows, kwh)
+            _cut_row(rows, int(row), limit[row], value, flows, kwh)
     return flows.keep(kwh)
 
 

@@ -8,7 +8,7 @@ __all__ = ['count_forest', 'Short', 'Rules', 'rules_of']
 # %% ../../nbs/api/18_rules.ipynb #c002
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def count_forest(market: Market) -> tuple[list[_Node], list[tuple[frozenset[int]
             roots = [root for root in roots if root not in inside] + [node]
     return sorted(roots, key=lambda root: min(root.slots)), loose
 
-# %% ../../nbs/api/18_rules.ipynb #c007
+# %% ../../nbs/api/18_rules.ipynb #c015
 def _connected(groups: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """Unions of the groups that overlap, directly or through others."""
     found: list[frozenset[int]] = []
@@ -84,7 +84,7 @@ def _sum_groups(market: Market) -> list[frozenset[int]]:
             slots[groups[slot]].add(slot)
     return [frozenset(group) for group in slots]
 
-# %% ../../nbs/api/18_rules.ipynb #c009
+# %% ../../nbs/api/18_rules.ipynb #c020
 class Short(NamedTuple):
     """Rules for the short way: leaves that are runs of slots, in the order of their roots, and pairs of slots that a sum ties together."""
 
@@ -128,7 +128,6 @@ class Rules(NamedTuple):
     loose_limit: np.ndarray  # (L,)
     quick: bool  # whether the short way is open
     short: Short  # the rules for it
-
 
     @property
     def most_moves(self) -> int:
@@ -182,14 +181,14 @@ def _in_order(roots: Sequence[_Node], market: Market) -> list[_Node]:
     rest = frozenset(np.flatnonzero(market.gives).tolist()).difference(*(root.slots for root in roots))
     return [*found, _Node(rest, OUTSIDE)]
 
-# %% ../../nbs/api/18_rules.ipynb #c010
+# %% ../../nbs/api/18_rules.ipynb #c021
 def _listed(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Where each list begins, and all of them one after another."""
     start = np.concatenate([[0], np.cumsum([len(part) for part in lists], dtype=np.int64)])
     return start, np.array([value for part in lists for value in part], np.int64)
 
 
-def _tree_arrays(nodes: Sequence[_Node], cells: Sequence[frozenset[int]], owner: np.ndarray) -> dict[str, np.ndarray | int]:
+def _tree_arrays(nodes: Sequence[_Node], cells: Sequence[frozenset[int]], owner: np.ndarray) -> dict[str, Any]:
     """The arrays that say who lies within whom."""
     number = {id(node): k for k, node in enumerate(nodes)}
     parent = np.full(len(nodes), OUTSIDE)
@@ -222,7 +221,7 @@ def _roots(nodes: Sequence[_Node]) -> list[_Node]:
     """The nodes with a limit that lie in no other."""
     return [node for node in nodes[:-1] if not any(node in other.children for other in nodes)]
 
-# %% ../../nbs/api/18_rules.ipynb #c012
+# %% ../../nbs/api/18_rules.ipynb #c023
 def _short_way(nodes: Sequence[_Node], cells: Sequence[frozenset[int]], market: Market) -> bool:
     """Whether there are two levels at most, leaves are runs of slots of one part, and sums tie nothing but pairs."""
     if nodes[-1].slots or len(nodes) == 1:
