@@ -58,7 +58,9 @@ from .solver.selection import families
 from .tables import Tables, empty_shifts, labelled_readings
 
 # %% ../nbs/api/27_pipeline.ipynb #c011
-WEAKEST_FIRST = (Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.PRICED, Status.OPTIMAL, Status.NOTHING)
+WEAKEST_FIRST = (
+    Status.STOPPED, Status.TIME_LIMIT, Status.FEASIBLE, Status.RELAXED, Status.ROUNDED, Status.PRICED, Status.OPTIMAL, Status.NOTHING,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
