@@ -19,7 +19,7 @@ import click
 from .basics import DrOptError, InputError, listed
 
 if TYPE_CHECKING:
-    from dr_opt.plan import Plan
+    from dr_opt.plan import Plan, Summary
     from dr_opt.scenario import Scenario
 
 # %% ../nbs/api/32_cli.ipynb #c005
@@ -109,8 +109,9 @@ use = click.option(
 
 def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> None:
     """Optimises, writes the results and figures, and prints the summary."""
-    from dr_opt.folders import recover, refuse_foreign
+    from dr_opt.folders import recover, refuse_foreign, run_of
     from dr_opt.pipeline import optimise
+    from dr_opt.streaming import from_disk, stream
 
     if not scenario.solver.gives_plan:
         raise InputError("solver.repair is false, and a relaxation is no plan to write. Leave it true, or use dr_opt.optimise in Python.")
@@ -121,10 +122,14 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
         say(f"warning: {warning}")
     if verbose:
         _show_solver_output()
+    if from_disk(scenario):
+        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say)
+        _tell(summary, int((run_of(place) or {})["shifts"]), out)
+        return
     plan = cast("Plan", optimise(None, scenario))
     say(f"solver: {plan.run['choice']}.")
     plan.write(out, extra=_drawer(plan) if figures else None)
-    _tell(plan, out)
+    _tell(plan.summary, len(plan.shifts), out)
 
 
 def _show_solver_output() -> None:
@@ -145,13 +150,13 @@ def _drawer(plan: "Plan") -> Callable[[Path], None]:
     return draw
 
 
-def _tell(plan: "Plan", out: str) -> None:
+def _tell(summary: "Summary", shifts: int, out: str) -> None:
     """The data report and where the results are on stderr, the summary on stdout."""
     from dr_opt.readings import DataReport
 
-    say(repr(DataReport.of(plan.summary["data_report"])))
-    click.echo(repr(plan.summary))
-    say(f"results in {out}: {len(plan.shifts):,} shifts; every limit and figure audited.")
+    say(repr(DataReport.of(summary["data_report"])))
+    click.echo(repr(summary))
+    say(f"results in {out}: {shifts:,} shifts; every limit and figure audited.")
 
 
 @main.command()
@@ -212,7 +217,7 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 @click.option("--readings", help="The readings, where they are not where the scenario says.")
 def audit(folder: str, readings: str | None) -> None:
     """Check every limit and every figure of the results in FOLDER from scratch."""
-    from dr_opt.plan import audit_folder
+    from dr_opt.streaming_audit import audit_folder
 
     checks = audit_folder(folder, readings)
     for row in checks.iter_rows(named=True):

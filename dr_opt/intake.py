@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['UsageUnit', 'FactorUnit', 'GRAMS_PER_KWH', 'QUALITY', 'DEFAULT_RULES', 'PIECE_ROWS', 'CSV_ENDS', 'OUR_NAMES',
            'NO_NUMBER', 'INSTEAD', 'Wanted', 'UNITS', 'Columns', 'FactorColumns', 'choice_faults', 'ReadingRules',
-           'normalise', 'read_table', 'Finding', 'finding_where', 'reading_in_words', 'fact_in_words', 'text_table',
-           'html_table', 'DataReport']
+           'rows_in', 'normalise', 'read_table', 'Shelf', 'shelve', 'Finding', 'finding_where', 'reading_in_words',
+           'fact_in_words', 'text_table', 'html_table', 'DataReport']
 
 # %% ../nbs/api/02_intake.ipynb #c002
 import glob
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
@@ -137,6 +138,18 @@ def _scan(file: Path) -> pl.LazyFrame:
     return pl.scan_csv(file, infer_schema=False)
 
 
+def rows_in(source: object) -> int:
+    """About how many rows `source` (file, folder, pattern or frame) has, without reading them; nought where nobody can tell."""
+    if isinstance(source, pl.DataFrame):
+        return len(source)
+    try:
+        files = _files(source, "readings") if isinstance(source, str | Path) else []
+        counts = (_scan(f).select(pl.len()).collect().item() if f.suffix.lower() == ".parquet" else f.stat().st_size // 60 for f in files)
+        return sum(counts)
+    except (InputError, pl.exceptions.PolarsError, OSError):
+        return 0
+
+
 def _tables(source: object, name: str) -> list[tuple[str, pl.LazyFrame, bool]]:
     """What `source` consists of: its name in words, the lazy table, and whether it is cheap to read by slices."""
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
@@ -260,6 +273,16 @@ def _time_remedy(text: str, timezone: str) -> str:
     return f"a time with a time zone. Write {naive.replace(tzinfo=ZoneInfo(timezone)).isoformat()}."
 
 # %% ../nbs/api/02_intake.ipynb #c032
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turns what goes wrong with a table during the block into an `InputError` that names it."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as problem:
+        said = str(problem).strip().splitlines()[0]
+        raise InputError(f"{where} cannot be read ({said}). Check that it is whole and of the kind its name says.") from problem
+
+
 def _pieces(lazy: pl.LazyFrame, sliced: bool) -> Iterator[pl.LazyFrame]:
     """A table cut into runs of rows where that is cheap."""
     rows = lazy.select(pl.len()).collect().item() if sliced else 0
@@ -275,18 +298,58 @@ def read_table(source: object, wanted: Wanted, rules: ReadingRules, name: str, s
     zones, pieces = set(), []
     with progress(f"reading {name}", len(tables), "table", show) as bar:
         for where, lazy, sliced in tables:
-            try:
+            with _readable(where):
                 zones.add(getattr(lazy.collect_schema().get(str(wanted["time"])), "time_zone", None))
                 for piece in _pieces(normalise(lazy, wanted, rules, group, where), sliced):
                     pieces.append(_check_text(piece.collect(engine="streaming"), wanted, group, rules.calendar.timezone))
-            except (pl.exceptions.PolarsError, OSError) as problem:
-                said = str(problem).strip().splitlines()[0]
-                raise InputError(f"{where} cannot be read ({said}). Check that it is whole and of the kind its name says.") from problem
             bar.update()
     frame = pl.concat(pieces, rechunk=False)
     if frame.is_empty():
         raise InputError(f"{tables[0][0]} holds no rows. Give at least one day of them.")
     return frame, {zone for zone in zones if zone}
+
+# %% ../nbs/api/02_intake.ipynb #n75835796
+@dataclass(frozen=True)
+class Shelf:
+    """Tables in our shape that are read a run of rows at a time; `zones` are the time zones they were written in."""
+
+    tables: tuple[tuple[str, pl.LazyFrame, int], ...]  # its name in words, the table, how many rows it has
+    zones: frozenset[str]
+
+    @property
+    def rows(self) -> int:
+        """Of all tables together."""
+        return sum(rows for _, _, rows in self.tables)
+
+    def read(self, first: int, count: int, columns: Sequence[str]) -> pl.DataFrame:
+        """These columns of at most `count` rows, from row `first` on."""
+        pieces, start = [], 0
+        for where, lazy, rows in self.tables:
+            low, high = max(first, start), min(first + count, start + rows)
+            if low < high:
+                with _readable(where):
+                    pieces.append(lazy.slice(low - start, high - low).select(columns).collect(engine="streaming"))
+            start += rows
+        return pl.concat(pieces) if pieces else self.tables[0][1].select(columns).head(0).collect()
+
+
+def shelve(source: object, wanted: Wanted, rules: ReadingRules, name: str, keep: Callable[[pl.LazyFrame, int], pl.LazyFrame]) -> Shelf:
+    """The tables of `source` on a shelf; `keep(table, number)` copies to disk what has no runs of rows. Raises as `read_table`."""
+    group, shelved, zones = ("factor_columns" if name == "factors" else "columns"), [], set()
+    for number, (where, lazy, sliced) in enumerate(_tables(source, name)):
+        with _readable(where):
+            zones.add(getattr(lazy.collect_schema().get(str(wanted["time"])), "time_zone", None))
+            shaped = normalise(lazy, wanted, rules, group, where)
+            if not sliced and not isinstance(source, pl.DataFrame):
+                shaped = keep(shaped, number)
+            texts = [column for column in shaped.collect_schema() if column.startswith("unread_")]
+            if texts:
+                first = [shaped.select(pl.col(text).drop_nulls().first()).collect(engine="streaming").to_series() for text in texts]
+                _check_text(pl.DataFrame(first), wanted, group, rules.calendar.timezone)
+            shelved.append((where, shaped, int(shaped.select(pl.len()).collect(engine="streaming").item())))
+    if not sum(rows for _, _, rows in shelved):
+        raise InputError(f"{shelved[0][0]} holds no rows. Give at least one day of them.")
+    return Shelf(tuple(shelved), frozenset(zone for zone in zones if zone))
 
 # %% ../nbs/api/02_intake.ipynb #c036
 @dataclass(frozen=True)
@@ -298,6 +361,12 @@ class Finding:
     kwh: float | None
     decision: str
     example: str | None = None
+
+    def __add__(self, other: "Finding") -> "Finding":
+        """The same thing found in two tables, one after the other."""
+        known = [kwh for kwh in (self.kwh, other.kwh) if kwh is not None]
+        example = self.example if self.rows else other.example
+        return replace(self, rows=self.rows + other.rows, kwh=sum(known) if known else None, example=example)
 
     def in_words(self) -> list[str]:
         """A row of the printed report: what, rows, kWh, and the decision with its example."""
@@ -311,7 +380,7 @@ def finding_where(frame: pl.DataFrame, mask: pl.Expr, what: str, decision: str) 
     parts = [pl.len().alias("rows"), usage.count().alias("known"), usage.sum().alias("kwh"), pl.col("customer_id", "time").first()]
     picked = frame.lazy().filter(mask).select(*parts, usage.first().alias("usage")).collect().row(0, named=True)
     example = reading_in_words(picked["customer_id"], picked["time"], picked["usage"])
-    return Finding(what, picked["rows"], round(picked["kwh"], 6) if picked["known"] else None, decision, example)
+    return Finding(what, picked["rows"], picked["kwh"] if picked["known"] else None, decision, example)
 
 
 def reading_in_words(customer: str | None, time: datetime | None, usage: float | None = None) -> str | None:
@@ -362,8 +431,9 @@ class DataReport:
     notes: tuple[str, ...] = ()
 
     def with_entries(self, *entries: Finding) -> "DataReport":
-        """With these findings; one of the same name is replaced, one of no rows taken out."""
-        by_name = {entry.what: entry for entry in (*self.entries, *entries)}
+        """With these findings, their kWh to six decimals; one of the same name is replaced, one of no rows taken out."""
+        kept = (entry if entry.kwh is None else replace(entry, kwh=round(entry.kwh, 6)) for entry in (*self.entries, *entries))
+        by_name = {entry.what: entry for entry in kept}
         return replace(self, entries=tuple(entry for entry in by_name.values() if entry.rows))
 
     def with_notes(self, *notes: str) -> "DataReport":

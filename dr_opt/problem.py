@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from .basics import InputError, Parameters, Registry, listed
-from .blocks import Block
+from .blocks import Block, City
 from .calendar import OUTSIDE, Horizon, dense_labels
 from .tables import Check, Tables, check_at_most
 
@@ -133,6 +133,45 @@ class Limit(Parameters):
     @abstractmethod
     def check(self, tables: Tables) -> Check:
         """Whether a finished plan keeps the limit, from the plain tables."""
+
+    @property
+    def of_city(self) -> bool:
+        """Whether the check adds up whole cities; with some of the customers at a time, it then sees each city as one household."""
+        return False
+
+    @property
+    def looks_at(self) -> Sequence[str] | None:
+        """Which readings of a household the check must see beside both ends of its shifts; None: all of them.
+
+        Those that share these labels (fields of `Slots`) with one of the ends; an empty tuple: no more.
+        """
+        return None
+
+    def of_everyone(self, city: City) -> np.ndarray | None:
+        """(C, n): what the limit must know of all customers of a city before it can say anything of one; None: nothing.
+
+        For parts of a city, `city.memo[("everyone", self)]` holds these rows of all its customers.
+        """
+        return None
+
+    def plain_everyone(self, tables: Tables) -> pl.DataFrame | None:
+        """What the check must know of every household, a row for each, from all its readings; None: nothing."""
+        return None
+
+    def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> Any:
+        """What `tables.known` must say under the limit's key for a check of some households; None: nothing.
+
+        `tables` hold each city as one household, `everyone` the rows of `plain_everyone` of all of them.
+        """
+        return None
+
+    def tally(self, city: City) -> Sequence[int]:
+        """Counts over the customers of a city, which add up, for `tallied_notes`."""
+        return ()
+
+    def tallied_notes(self, tables: Tables, tally: Sequence[int]) -> list[str]:
+        """`notes`, where the tables hold each city as one household and `tally` what was counted of all customers."""
+        return self.notes(tables)
 
     def plain_arcs(self, tables: Tables) -> pl.Expr | None:
         """Whether a shift is allowed, as an expression over `original_time, shifted_time` and `marginal_from` … `average_to`."""
@@ -331,13 +370,21 @@ def profile_arcs(block: Block, gives: np.ndarray, masks: Sequence[ArcMask], labe
         rows = np.flatnonzero(gives[:, inside].any(axis=1))
         if not len(rows):
             continue
-        likeness = np.concatenate([block.factor_row[rows, None], block.receive[np.ix_(rows, inside)]], axis=1)
-        alike, first, inverse = np.unique(likeness, axis=0, return_index=True, return_inverse=True)
+        first, inverse = _alike(block.factor_row[rows], block.receive[np.ix_(rows, inside)])
         profile_of[np.ix_(rows, inside)] = (number + inverse.reshape(-1))[:, None]
         pairs = slot_pairs(block, inside, [m for m in masks if not m.by_factor])
         pieces.append(_arcs_of_profiles(block, pairs, rows[first], number, [m for m in masks if m.by_factor]))
-        number += len(alike)
+        number += len(first)
     return profile_of, _joined(pieces)
+
+
+def _alike(factor_row: np.ndarray, receive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first customer of each group alike in factors and availability, in order of both, and the group of each."""
+    if (factor_row == factor_row[0]).all() and (receive == receive[0]).all():  # as a rule, and much quicker
+        return np.zeros(1, np.int64), np.zeros(len(receive), np.int64)
+    likeness = np.concatenate([factor_row.astype(">i4")[:, None].view(np.uint8), np.packbits(receive, axis=1)], axis=1)
+    _, first, inverse = np.unique(likeness.view(f"V{likeness.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    return first, inverse
 
 
 FACTORS = ("saving", "average_saving", "value")

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ROW', 'price_schema', 'row_labels', 'used_by_flows', 'used_by_shifts', 'prices_table', 'numbered', 'prices_of_blocks',
-           'proved_bound', 'Priced', 'problems_of', 'price_checks']
+           'proved_bound', 'Priced', 'problems_of', 'price_checks', 'price_table_checks']
 
 # %% ../nbs/api/25_proof.ipynb #c002
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -177,14 +177,25 @@ def price_checks(plan: Priced, problems: Sequence[Problem] | None = None) -> lis
         problems = problems_of(plan) if problems is None else problems
     except InputError as error:
         return [Check("prices.rows", len(table), None, "rows", False, str(error))]
-    calendar = plan.scenario.calendar
-    used = [used_by_shifts(problem, plan.shifts) for problem in problems]
+    return price_table_checks(table, plan.summary, plan.scenario.calendar, problems, plan.shifts, proved_bound)
+
+
+def price_table_checks(
+    table: pl.DataFrame,
+    summary: Mapping[str, Any],
+    calendar: Calendar,
+    problems: Sequence[Problem],
+    shifts: pl.DataFrame,
+    prove: Callable[[Sequence[Problem], Sequence[np.ndarray]], float],
+) -> list[Check]:
+    """The same for a table of prices, whoever holds the customers of the `problems`; `prove` gives what the prices of all blocks prove."""
+    used = [used_by_shifts(problem, shifts) for problem in problems]
     right = prices_table(problems, [np.zeros(len(use)) for use in used], used, calendar)
     keys = [*ROW, "occurrence"]
     checks = table_checks("prices", keys, numbered(table), numbered(right).drop("g_per_kwh"), absolute=CLAIMED)
     checks.append(_no_price(table))
-    proved = proved_bound(problems, prices_of_blocks(problems, table, calendar)) if checks[0].ok and checks[-1].ok else None
-    return [*checks, *_bound_checks(plan.summary, proved)]
+    proved = prove(problems, prices_of_blocks(problems, table, calendar)) if checks[0].ok and checks[-1].ok else None
+    return [*checks, *_bound_checks(summary, proved)]
 
 
 def _no_price(table: pl.DataFrame) -> Check:

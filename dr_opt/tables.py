@@ -9,7 +9,7 @@ __all__ = ['KEYS', 'TOLERANCE_KWH', 'example_readings', 'Period', 'CustomerChoic
 
 # %% ../nbs/api/06_tables.ipynb #c002
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -171,6 +171,7 @@ class Tables:
     calendar: Calendar
     constraints: Mapping[str, Any]  # limits by key, those switched on
     count_pairs: bool = False
+    known: Mapping[str, Any] = field(default_factory=dict)  # what a limit must know of households that are not in the tables, by its key
 
     @cached_property
     def out(self) -> pl.DataFrame:

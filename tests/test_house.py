@@ -31,13 +31,15 @@ MODULE_OF_NOTEBOOK = {
     "17_translation": "solver.translation", "18_certificate": "solver.certificate", "18_crowd": "solver.crowd",
     "18_rules": "solver.rules", "18_shortway": "solver.shortway", "18_tree": "solver.tree",
     "18_replies": "solver.replies", "18_market": "solver.market",
-    "18_recovery": "solver.recovery", "18_prices": "solver.prices", "18_lp": "solver.lp", "19_milp": "solver.milp",
+    "18_recovery": "solver.recovery", "18_polish": "solver.polish", "18_prices": "solver.prices", "18_lp": "solver.lp", "19_milp": "solver.milp",
     "20_continuous": "solver.continuous",
     "21_selection": "solver.selection", "22_parameters": "parameters",
     "23_scenario": "scenario",
-    "24_preparation": "preparation", "24_metrics": "metrics", "25_comparison": "comparison",
-    "25_folders": "folders", "25_proof": "proof", "25_sensitivity": "sensitivity", "26_plan": "plan", "26_relaxation": "relaxation",
-    "27_pipeline": "pipeline", "27_streaming": "streaming", "27_sweeps": "sweeps",
+    "24_preparation": "preparation", "24_metrics": "metrics", "24_result_tables": "result_tables", "25_comparison": "comparison",
+    "25_dealing": "dealing", "25_folders": "folders", "25_parts": "parts", "25_proof": "proof", "25_sensitivity": "sensitivity",
+    "25_shards": "shards", "25_sharding": "sharding", "26_plan": "plan", "26_relaxation": "relaxation",
+    "26_shard_problems": "shard_problems", "26_shard_results": "shard_results",
+    "27_pipeline": "pipeline", "27_streaming": "streaming", "27_streaming_audit": "streaming_audit", "27_sweeps": "sweeps",
     "28_drawing": "drawing", "29_curves": "curves",
     "29_plots": "plots", "30_report": "report",
     "31_form": "form", "31_form_controls": "controls", "31_widgets": "widgets", "32_cli": "cli",
@@ -57,8 +59,11 @@ KEYS = {
 # The same for calls, by the name that is called.
 CALLS = {
     ("print", "echo", "secho"): r"cli",
-    ("write_parquet", "sink_parquet", "write_csv", "sink_csv"): r"plan",
-    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan",
+    ("write_parquet", "write_csv", "sink_csv"): r"plan|streaming",
+    ("sink_parquet",): r"sharding|streaming",  # sharding: a copy of csv, to be read by runs of rows
+    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan|sharding|streaming(_audit)?",
+    ("write_ipc",): r"shard_results",  # the tables of a shard, until they are put together
+    ("scan_ipc", "read_ipc"): r"streaming(_audit)?",
 }
 
 LEAST_PROSE_WORDS_PER_LINE = 1.5

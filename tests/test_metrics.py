@@ -12,21 +12,9 @@ import pytest
 from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import PeakHourComfort
 from dr_opt.constraints.technical import NoNewSpike, RegionalShiftCap
-from dr_opt.metrics import (
-    SHIFT_COLUMNS,
-    FigureTables,
-    city_day_table,
-    city_month_table,
-    customer_day_table,
-    customer_table,
-    expand_shifts,
-    figures,
-    load_table,
-    metrics,
-    optimised_usage_table,
-    register_metric,
-)  # fmt: skip
+from dr_opt.metrics import SHIFT_COLUMNS, FigureTables, expand_shifts, figures, metrics, register_metric
 from dr_opt.readings import Readings, handle_missing
+from dr_opt.result_tables import city_day_table, city_month_table, customer_day_table, customer_table, load_table, optimised_usage_table
 from dr_opt.tables import Period, Tables, example_readings, example_tables, labelled_readings, selection
 
 HOURLY = Calendar(slot_minutes=60, day_boundaries=(0, 5))

@@ -17,11 +17,12 @@ from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import MaxCustomerShift, MaxMovesPerDay, MaxMovesPerWeek, MaxShiftWindow, MinMoveSize, PeakHourComfort
 from dr_opt.constraints.conservation import Conservation, MinDayPotential, NoAverageIncrease, OnlySavingMoves
 from dr_opt.constraints.technical import HouseholdMinimumUsage, NoNewSpike, RegionalShiftCap
-from dr_opt.metrics import RESULT_TABLES, figures, metrics, objectives
+from dr_opt.metrics import figures, metrics, objectives
 from dr_opt.models import ConveniencePrioritised, HighUsageFocus, ImpactPrioritised, MinimumSaving
 from dr_opt.plan import Plan, Solved, Summary, assemble, audit_folder, plain_tables, read_plan
 from dr_opt.problem import limits
 from dr_opt.readings import Readings, handle_missing
+from dr_opt.result_tables import RESULT_TABLES
 from dr_opt.scenario import Constraints, Output, Scenario
 from dr_opt.tables import CustomerChoice, example_readings, example_tables
 

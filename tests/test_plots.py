@@ -21,7 +21,7 @@ from dr_opt.basics import InputError
 from dr_opt.calendar import Calendar
 from dr_opt.constraints.technical import NoNewSpike
 from dr_opt.drawing import new_axes
-from dr_opt.metrics import FigureTables, customer_table, load_table
+from dr_opt.metrics import FigureTables
 from dr_opt.plots import (
     busiest_day,
     draw_all,
@@ -33,6 +33,7 @@ from dr_opt.plots import (
     plot_moves_distribution,
     plot_savings_by_hour,
 )  # fmt: skip
+from dr_opt.result_tables import customer_table, load_table
 from dr_opt.tables import example_readings, example_tables
 
 pytestmark = pytest.mark.filterwarnings("error")

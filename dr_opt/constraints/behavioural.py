@@ -44,6 +44,10 @@ class MaxMovesPerDay(Limit):
         """One count a day."""
         return [MoveCount(dense_labels(block.slots.day)[0], self.limit)]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def check(self, tables: Tables) -> Check:
         """Moves counted on the plain tables."""
         moves = tables.moves.group_by("city", "customer_id", "day").len("moves")
@@ -66,6 +70,10 @@ class MaxMovesPerWeek(Limit):
         """One count a week."""
         return [MoveCount(dense_labels(block.slots.week)[0], self.limit)]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def check(self, tables: Tables) -> Check:
         """Moves counted on the plain tables."""
         moves = tables.moves.group_by("city", "customer_id", "week").len("moves")
@@ -84,6 +92,10 @@ class MaxShiftWindow(Limit):
         """A mask over arcs, the same for all factors."""
         longest = self.hours * 60
         return [ArcMask(lambda arcs: abs(arcs.minutes) <= longest if self.inclusive else abs(arcs.minutes) < longest)]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
 
     def plain_arcs(self, tables: Tables) -> pl.Expr:
         """The statement, on times."""
@@ -165,6 +177,16 @@ class PeakHourComfort(Limit):
                     raise ValueError(f"{city}.{day} lists {list(hours)}. Give up to six different hours from 0 to 23.")
         return peak
 
+    @property
+    def of_city(self) -> bool:
+        """With the scope per_city."""
+        return self.scope == "per_city"
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        """The group of what leaves."""
+        return {"slot": (), "hour": ("date", "hour"), "day": ("day",)}[self.group]
+
     def faults(self, cities: Sequence[str]) -> list[str]:
         """Peak hours of cities that are not in the readings."""
         return absent_cities("peak_hour_comfort.peak_hours", self.peak_hours or {}, cities)
@@ -228,8 +250,14 @@ class PeakHourComfort(Limit):
         whose = ["city"] if self.scope == "per_city" else ["city", "customer_id"]
         return rows, whose + {"slot": ["time"], "hour": ["date", "hour"], "day": ["day"]}[self.group]
 
+    def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> pl.DataFrame:
+        """The `peak_table`."""
+        return self.peak_table(tables)
+
     def peak_table(self, tables: Tables) -> pl.DataFrame:
         """The peak hours in force: city, weekday (1 is Monday), hour."""
+        if self.key in tables.known:
+            return tables.known[self.key]
         given = {name.lower(): week for name, week in STUDY_PEAK_HOURS.items()}
         schema = {"city": pl.String, "weekday": pl.Int8, "hour": pl.Int8}
         parts = []
@@ -267,6 +295,10 @@ class MaxCustomerShift(Limit):
         """One sum a customer and day."""
         day, _ = dense_labels(block.slots.day)
         return [CustomerSum(day, self.percent / 100 * group_sums(block.usage_kwh, day))]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ("day",)
 
     def plain_caps(self, tables: Tables) -> pl.DataFrame:
         """The day's allowance, for each of its slots."""
@@ -306,6 +338,10 @@ class MinMoveSize(Limit):
             [group_sums(block.usage_kwh, day), np.zeros((len(block.usage_kwh), 1))], axis=1
         )  # the last column serves OUTSIDE
         return [SlotLimit(lowest_kwh=float(self.percent_of_day or 0) / 100 * totals[:, day])]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ("day",)
 
     def check(self, tables: Tables) -> Check:
         """Every move against its least size."""

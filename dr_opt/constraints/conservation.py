@@ -40,6 +40,10 @@ class Conservation(Limit):
         label = block.slots.period(self.horizon)
         return [ArcMask(lambda arcs: label[arcs.origin] == label[arcs.destination])]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def check(self, tables: Tables) -> Check:
         """What each household moves out of each horizon, kWh; where nothing leaves, every total stays."""
         ends = tables.shifts.with_columns(
@@ -58,6 +62,10 @@ class IntraCustomer(Limit):
     def kinds(self, block: Block) -> Sequence[Kind]:
         """True by construction: every flow belongs to one customer."""
         return []
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
 
     def check(self, tables: Tables) -> Check:
         """Every shift belongs to a household of the readings, and each household receives what it gives."""
@@ -79,6 +87,10 @@ class OnlySavingMoves(Limit):
         """A mask over arcs with their factors."""
         return [ArcMask(lambda arcs: arcs.saving > 0, by_factor=True)]
 
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
+
     def plain_arcs(self, tables: Tables) -> pl.Expr:
         """The statement, on factors."""
         return pl.col("marginal_from") > pl.col("marginal_to")
@@ -95,6 +107,10 @@ class NoAverageIncrease(Limit):
     def kinds(self, block: Block) -> Sequence[Kind]:
         """A mask over arcs with their factors; an unknown factor forbids."""
         return [ArcMask(lambda arcs: arcs.average_saving >= 0, by_factor=True)]
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        return ()
 
     def plain_arcs(self, tables: Tables) -> pl.Expr:
         """The statement, on factors."""

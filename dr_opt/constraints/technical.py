@@ -16,7 +16,7 @@ import polars as pl
 from ..basics import counted, parameter
 from ..blocks import Block, City
 from ..calendar import OUTSIDE, clock_minute, dense_labels, local, period_of_day
-from ..problem import CitySum, Kind, Limit, SlotLimit, absent_cities, register_limit
+from ..problem import CitySum, Kind, Limit, SlotLimit, absent_cities, group_sums, register_limit
 from ..tables import KEYS, Check, Tables, check_at_most
 
 # %% ../../nbs/api/11_technical.ipynb #c007
@@ -59,6 +59,10 @@ class RegionalShiftCap(Limit):
         return [
             CitySum(self.key, np.repeat(self.percent / 100 * average, days), np.repeat(cities, days), np.tile(first, len(cities)), out=out)
         ]
+
+    @property
+    def of_city(self) -> bool:
+        return True
 
     def check(self, tables: Tables) -> Check:
         """kWh moved by city and day against the cap."""
@@ -163,22 +167,43 @@ class HouseholdMinimumUsage(Limit):
 
     def plain_caps(self, tables: Tables) -> pl.DataFrame:
         """What each slot has above its floor."""
-        rows, floors = self._plain_floors(tables)
+        return self._caps(*self._plain_floors(tables))
+
+    @staticmethod
+    def _caps(rows: pl.DataFrame, floors: pl.DataFrame) -> pl.DataFrame:
+        """What each of these readings has above its floor."""
         joined = rows.join(floors, on=["city", "customer_id", "period", "bucket"], how="left")
         return joined.select(*KEYS, cap_kwh=(pl.col("usage_kwh") - pl.col("floor").fill_null(0)).clip(lower_bound=0).fill_null(0))
 
     def check(self, tables: Tables) -> Check:
         """Outflow of each slot against what it has above its floor."""
-        used = tables.out.join(self.plain_caps(tables), on=KEYS, how="left").with_columns(pl.col("cap_kwh").fill_null(0))
+        rows, floors = self._plain_floors(tables)
+        caps = self._caps(rows.join(tables.out, on=KEYS, how="semi"), floors)
+        used = tables.out.join(caps, on=KEYS, how="left").with_columns(pl.col("cap_kwh").fill_null(0))
         return check_at_most(self.key, used, "kwh", "cap_kwh")
+
+    @property
+    def looks_at(self) -> Sequence[str]:
+        """The readings that a floor rests on."""
+        bucket = {"slot_of_day": ("clock",), "hour_of_day": ("hour",), "hour_of_week": ("weekday", "hour")}[self.time_bucket]
+        return ("day",) if self.baseline_period == "day" else (self.baseline_period, *bucket)
 
     def notes(self, tables: Tables) -> list[str]:
         """A warning where floors stand on few readings."""
         _, floors = self._plain_floors(tables)
-        thin = floors.filter(pl.col("readings") < FEW_READINGS).height
+        return self.tallied_notes(tables, (floors.filter(pl.col("readings") < FEW_READINGS).height, floors.height))
+
+    def tally(self, city: City) -> tuple[int, int]:
+        """Floors that rest on few readings, and all floors."""
+        number = group_sums(city.good.astype(np.int32), dense_labels(self._group_of_slot(city))[0])
+        return int(((number > 0) & (number < FEW_READINGS)).sum()), int((number > 0).sum())
+
+    def tallied_notes(self, tables: Tables, tally: Sequence[int]) -> list[str]:
+        """The warning of `notes`."""
+        thin, floors = tally
         if not thin:
             return []
-        share = f"{thin / floors.height:.0%}"
+        share = f"{thin / floors:.0%}"
         return [
             f"household_minimum_usage: {counted(thin, 'floor')} ({share}) rest on fewer than {FEW_READINGS} readings. "
             "Give longer data, or a longer baseline_period or a coarser time_bucket."
@@ -213,6 +238,10 @@ class NoNewSpike(Limit):
         city, slot = row // slots, row % slots
         column = block.city_column(city, slot)
         return [CitySum(self.key, room.ravel(), city, slot, out=(row, column, -np.ones(len(row))), inflow=(row, column, np.ones(len(row))))]
+
+    @property
+    def of_city(self) -> bool:
+        return True
 
     def limit_table(self, tables: Tables) -> pl.DataFrame:
         """City, time, load before and after, and the limit, from the plain tables."""

@@ -115,6 +115,11 @@ class Options:
     kwh: np.ndarray
     loss_g: np.ndarray  # (K, units) how much less than the best of them a reply is worth at the final prices
 
+    def reply(self, k: int, unit: int) -> tuple[bytes, bytes]:
+        """A unit's reply to price vector `k`, in a form that is equal for equal replies."""
+        own = slice(self.start[k, unit], self.start[k, unit + 1])
+        return self.lane[own].tobytes(), self.kwh[own].tobytes()
+
     def lanes_kwh(self, picks: np.ndarray, lanes: int) -> np.ndarray:
         """(L,): what leaves the lanes if unit u does as `picks[u]` says."""
         total = np.zeros(lanes)

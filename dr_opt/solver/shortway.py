@@ -181,12 +181,12 @@ def _light_hands(rules):  # type: ignore[no-untyped-def]
 
 @tight
 def note_moves(c: int, start: np.ndarray, slot: np.ndarray, kwh: np.ndarray, chosen: Chosen, count: bool) -> None:
-    """Counts a household's moves into `start`, or writes them from there on."""
-    if count:
-        start[c] = chosen.number[0]
-    else:
+    """Writes a household's moves from `start` on, where there is room at all, and then, if asked, counts them there."""
+    if len(slot):
         for n in range(chosen.number[0]):
             slot[start[c] + n], kwh[start[c] + n] = chosen.slot[n], chosen.kwh[n]
+    if count:
+        start[c] = chosen.number[0]
 
 
 @numba.njit(cache=True, nogil=True)
