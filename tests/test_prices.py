@@ -286,13 +286,13 @@ def test_the_example_limit_of_the_guide() -> None:
     [example] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     exec(compile(example, "CONTRIBUTING.md", "exec"), {"__name__": "example"})
     try:
-        problem = town(8, 3)
+        problem = town(4, 3)
         [kind] = limits["max_evening_shift"](kwh=0.3).kinds(problem.block)
         assert isinstance(kind, CustomerSum)
         inside = kind.group != OUTSIDE
         highest = problem.highest_kwh.copy()
         highest[:, inside] = np.minimum(highest[:, inside], kind.limit_kwh[:, kind.group[inside]])
-        counts = tuple(replace(count, limit=3) for count in problem.counts)
+        counts = tuple(replace(count, limit=2) for count in problem.counts)
         check_against_highs(replace(problem, highest_kwh=highest, sums=(*problem.sums, kind), counts=counts))
     finally:
         del limits["max_evening_shift"]
