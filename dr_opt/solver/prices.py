@@ -71,7 +71,7 @@ def bound_of(market: Market, rules: Rules, crowds: Sequence[Crowd], prices: np.n
     value = float(dual_values(market, lanes, [up], totals, [prices])[0])
     most_moves = sum(map(len, crowds)) * rules.most_moves
     replies = value - float(prices @ np.where(np.isfinite(market.limit_kwh), market.limit_kwh, 0.0))
-    slack = 4 * ROUNDING * abs(replies) + (float(up.slot.max(initial=0.0)) / KWH_UNITS + 1 / GRAM_UNITS) * most_moves
+    slack = 2 * ROUNDING * abs(replies) + (float(up.slot.max(initial=0.0)) / KWH_UNITS + 1 / GRAM_UNITS) * most_moves
     return value + slack + 1e-12 * (abs(value) + abs(replies))
 
 # %% ../../nbs/api/18_prices.ipynb #c010
