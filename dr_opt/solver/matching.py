@@ -74,8 +74,8 @@ class SparseFamily(Family):
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """Every registered back-end that declares what the family needs, the preferred ones first."""
-        able = [name for name, backend in backends.items() if getattr(backend, self.needs)]
+        """Every registered back-end that declares what the family needs: the preferred ones, others, those that take the problem itself."""
+        able = sorted((name for name, backend in backends.items() if getattr(backend, self.needs)), key=lambda name: backends[name].whole)
         return (*(name for name in self.preferred if name in able), *(name for name in able if name not in self.preferred))
 
     def choose(self, asked: str, problems: Sequence[Problem] = ()) -> Choice:
