@@ -103,7 +103,7 @@ def assert_one_of(place: Path, wholes: list[dict[str, bytes]]) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_killed_at_every_step_ends_as_if_nothing_had_happened(way: str, tmp_path: Path) -> None:
-    """Each attempt is killed before its second move, so each finishes one step more: dozens of kills, the swap among them."""
+    """Each attempt is killed at a move into place, a later one where the last attempt finished nothing new: every step, the swap included."""
     prepared(tmp_path, way, seed=1)
     assert run(tmp_path, "out") == 0, (tmp_path / "said.txt").read_text()
     old = content(tmp_path / "out")
@@ -111,13 +111,15 @@ def test_a_run_killed_at_every_step_ends_as_if_nothing_had_happened(way: str, tm
     assert run(tmp_path, "whole") == 0
     new = content(tmp_path / "whole")
     assert new.keys() == old.keys()
-    kills = 0
-    while (code := run(tmp_path, "out", partial(die_at, 3))) == -signal.SIGKILL:
+    kills, move, kept = 0, 2, 0
+    while (code := run(tmp_path, "out", partial(die_at, move))) == -signal.SIGKILL:
         kills += 1
         assert_one_of(tmp_path / "out", [old, new])
-        assert kills < 100
+        now = len(list(tmp_path.glob(".out.dr_opt-work/**/*.result")))
+        move, kept = move + (now == kept), now
+        assert kills < 60
     assert code == 0, (tmp_path / "said.txt").read_text()
-    assert kills >= 3
+    assert kills >= 7
     assert content(tmp_path / "out") == new
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     print(f"{way}: {kills} kills")
@@ -158,7 +160,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         refused += 1
         said = (tmp_path / "said.txt").read_text()
         assert code == 2, said
-        assert "(File too large)" in said and "make room there." in said
+        assert ("(File too large)" in said or "requested and" in said) and "make room there." in said
         assert "Traceback" not in said
         assert content(tmp_path / "out") == old
     assert refused >= 2
