@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEAKEST_FIRST', 'LAMBDA_PRECISION', 'Found', 'Run', 'solve_all', 'Moving', 'with_enough', 'answer_block', 'solve_at',
            'shifts_of', 'objective_name', 'notes_on', 'solved', 'relaxed', 'Stopwatch', 'peak_memory_mib', 'machine',
-           'AuditError', 'broken_in_words', 'optimise', 'binding_table', 'check_scenario']
+           'team_told', 'AuditError', 'broken_in_words', 'optimise', 'binding_table', 'check_scenario']
 
 # %% ../nbs/api/27_pipeline.ipynb #c002
 import math
@@ -334,6 +334,11 @@ def machine(scenario: Scenario) -> dict[str, object]:
     return {"machine": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "workers": workers}
 
 
+def team_told(team: Team) -> dict[str, float]:
+    """How long a team was at work, and how many bytes went to its ranks and came back."""
+    return {"shared_seconds": round(team.shared_seconds, 3), "sent_bytes": team.sent_bytes, "received_bytes": team.received_bytes}
+
+
 class AuditError(DrOptError):
     """A plan broke a limit: a fault of the package, or of a limit that was registered beside its own; no plan is given."""
 
@@ -371,7 +376,7 @@ def optimise(
         return relaxed(run, scenario)
     with watch.stage("assembling"):
         size = {"blocks": len(problems), "choice": run.chosen.reason}
-        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
+        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **team_told(team), **machine(scenario)}
         plan = assemble(usable, scenario, solved(run, scenario), facts)
     with watch.stage("auditing"), progress("auditing", 1, "plan", scenario.progress) as bar:
         audit = plan.audit(problems=run.problems)

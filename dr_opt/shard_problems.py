@@ -256,6 +256,7 @@ class ShardedRun:
     statuses: Sequence[Status]
     prices: Sequence[np.ndarray]
     used: Sequence[np.ndarray]  # (R,) for each block, kWh
+    rounds: int = 0  # of prices, over all customers
 
     def flows(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All flows of a shard: customer's row in the shard, slot of origin and of destination in the time line, kWh."""
@@ -321,6 +322,7 @@ class _Answered:
     status: Status
     prices: np.ndarray
     used: np.ndarray
+    rounds: int
 
 
 def effort_of(scenario: Scenario, team: Team = CORES) -> Effort:
@@ -349,21 +351,23 @@ def solve_blocks(
             bar.update()
     kwh, achieved, bound = (float(sum(getattr(one, name) for one in found)) for name in ("kwh", "achieved", "bound"))
     prices, used = [one.prices for one in found], [one.used for one in found]
-    return ShardedRun(blocks, folder, min_saving_g_per_kwh, kwh, achieved, bound, [one.status for one in found], prices, used)
+    statuses, rounds = [one.status for one in found], sum(one.rounds for one in found)
+    return ShardedRun(blocks, folder, min_saving_g_per_kwh, kwh, achieved, bound, statuses, prices, used, rounds)
 
 
 def _answered(k: int, block: ShardedBlock, min_saving_g_per_kwh: float | None, folder: Path, engine: Callable) -> _Answered:
     """The answer for block number `k`; its flows go to the disk."""
     market, numbers = market_at(block.market, min_saving_g_per_kwh)
     achieved, bound, flows = 0.0, 0.0, [no_flows()] * len(block.folders)
-    status, prices = Status.NOTHING, np.zeros(len(market.limit_kwh))
+    status, prices, rounds = Status.NOTHING, np.zeros(len(market.limit_kwh)), 0
     if len(market.arcs):
         found = engine(market, crowds_at(block, market, numbers, folder / f"block-{k}"))
         flows, status, prices, achieved, bound = list(found.flows), found.status, found.prices, found.achieved, found.bound
+        rounds = found.rounds
     for number, part in zip(block.folders, flows, strict=True):
         np.save(folder / f"{k}-{number}.npy", np.stack([part.customer, part.origin, part.destination, part.kwh]))
     kwh = sum(float(part.kwh.sum()) for part in flows)
-    return _Answered(kwh, achieved, bound, status, prices, _used(block, flows))
+    return _Answered(kwh, achieved, bound, status, prices, _used(block, flows), rounds)
 
 
 def _used(block: ShardedBlock, flows: Sequence[Flows]) -> np.ndarray:

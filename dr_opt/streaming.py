@@ -37,6 +37,7 @@ from dr_opt.pipeline import (
     notes_on,
     objective_name,
     peak_memory_mib,
+    team_told,
     with_enough,
 )
 from .plan import CSV_TIMES, Plan, Solved, Summary, finish_folder, read_frames, summary_values
@@ -123,7 +124,8 @@ def stream(
             _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
             _write(new, work, shards, whole, shown, solved, scenario)
         shifts = int(whole.sums["shifts"])
-        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk"}
+        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk", "rounds": run.rounds}
+        size |= team_told(team)
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         summary = Summary(values)
         extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, []))) if draw else None

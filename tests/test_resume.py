@@ -103,7 +103,7 @@ def assert_one_of(place: Path, wholes: list[dict[str, bytes]]) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_killed_at_every_step_ends_as_if_nothing_had_happened(way: str, tmp_path: Path) -> None:
-    """Each attempt is killed at a move into place, a later one where the last attempt finished nothing new: every step, the swap included."""
+    """Each attempt is killed at a move into place, a later one where the last finished nothing new: every step, and the swap."""
     prepared(tmp_path, way, seed=1)
     assert run(tmp_path, "out") == 0, (tmp_path / "said.txt").read_text()
     old = content(tmp_path / "out")
