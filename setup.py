@@ -24,7 +24,7 @@ setup(
     license="Apache-2.0",
     keywords=settings["keywords"],
     packages=find_packages(include=["dr_opt", "dr_opt.*"]),
-    package_data={"dr_opt": ["data/*", "py.typed"]},
+    package_data={"dr_opt": ["data/*", "templates/*", "py.typed"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require=extras,

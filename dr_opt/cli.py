@@ -19,6 +19,8 @@ import click
 from .basics import DrOptError, InputError, listed
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from dr_opt.plan import Plan, Summary
     from dr_opt.scenario import Scenario
 
@@ -123,12 +125,12 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
     if verbose:
         _show_solver_output()
     if from_disk(scenario):
-        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say)
+        summary = stream(out, scenario, draw=lambda plan, checks: _drawer(plan, figures, checks), tell=say)
         _tell(summary, int((run_of(place) or {})["shifts"]), out)
         return
     plan = cast("Plan", optimise(None, scenario))
     say(f"solver: {plan.run['choice']}.")
-    plan.write(out, extra=_drawer(plan) if figures else None)
+    plan.write(out, extra=_drawer(plan, figures))
     _tell(plan.summary, len(plan.shifts), out)
 
 
@@ -139,13 +141,18 @@ def _show_solver_output() -> None:
     solver.setLevel(logging.INFO)
 
 
-def _drawer(plan: "Plan") -> Callable[[Path], None]:
-    """What draws a plan's figures into a folder."""
+def _drawer(plan: "Plan", figures: bool, checks: "DataFrame | None" = None) -> Callable[[Path], None]:
+    """What adds a plan's figures and report to a folder, as far as they are wanted; `checks` are its audit, where it was made."""
 
     def draw(folder: Path) -> None:
-        from dr_opt.plots import draw_all
+        if figures:
+            from dr_opt.plots import draw_all
 
-        draw_all(plan, folder / "figures")
+            draw_all(plan, folder / "figures")
+        if plan.scenario.output.report:
+            from dr_opt.report import write_report
+
+            write_report(plan, folder / "report.html", checks)
 
     return draw
 
@@ -172,12 +179,14 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
 )
 @click.option("--csv", is_flag=True, help="Write the tables as csv too.")
 @click.option("--no-figures", is_flag=True, help="Draw no pictures.")
+@click.option("--report", is_flag=True, help="Write report.html too: one page to mail, with its own pictures.")
 @click.option("--verbose", is_flag=True, help="Show the solver's own output.")
-def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, verbose: bool) -> None:
+def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, report: bool, verbose: bool) -> None:
     """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
     from dr_opt.scenario import Scenario
 
-    chosen = Scenario.load(scenario, [*overrides, *(["output.csv=true"] if csv else [])])
+    asked = [f"output.{name}=true" for name, wanted in (("csv", csv), ("report", report)) if wanted]
+    chosen = Scenario.load(scenario, [*overrides, *asked])
     _finish(chosen, out, chosen.output.figures and not no_figures, verbose)
 
 

@@ -148,6 +148,7 @@ class Output(Parameters):
     optimised_usage: bool = parameter(False, "Every reading before and after, as a table.")
     csv: bool = parameter(False, "The shifts as csv, too.")
     figures: bool = parameter(True, "Pictures.")
+    report: bool = parameter(False, "One page to mail, report.html, with summary, pictures, settings and audit.")
     shadow_prices: bool = parameter(False, "What one more of each limit would save, where the solver has prices.")
 
 # %% ../nbs/api/23_scenario.ipynb #c017
