@@ -308,13 +308,13 @@ def write_report(plan: Plan | str | Path, path: str | Path, audit: pl.DataFrame 
     `audit` is what `Plan.audit` or `audit_folder` gave; where None, a plan with its readings is audited anew. Raises `InputError`
     for something that is no plan, and for a path that does not end in .html or cannot be written.
     """
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"'{path}' does not end in .html. Give a name that does, such as {Path(path) / 'report.html'}.")
     if Path(path).is_dir():
         raise InputError(f"'{path}' is a folder. Give the name of a file, such as {Path(path) / 'report.html'}.")
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"'{path}' does not end in .html. Give a name that does, such as {Path(path).with_suffix('.html')}.")
     found = read_plan(plan) if isinstance(plan, str | Path) else plan
     if not isinstance(found, Plan):
-        raise InputError(f"A report is made from a plan or a result folder, and this is a {type(found).__name__}. Give one of those.")
+        raise InputError(f"A report is made from a plan or a result folder, not from something of type {type(found).__name__}. Give one of those.")
     page = report_html(found, audit)
     write_file(path, lambda building: building.write_text(page, encoding="utf-8"))
     return Path(path)

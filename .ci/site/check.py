@@ -151,7 +151,8 @@ def sidebar_faults(pages: dict[str, Page], settings: dict[str, Any]) -> Iterator
     for path, page in pages.items():
         if path not in listed:
             folder = Path(path).parent.as_posix()
-            yield f"{page.source}: is not in the sidebar. Add `- {path}` to website.sidebar in _quarto.yml, beside the other pages of {folder}/."
+            remedy = f"Add `- {path}` to website.sidebar in _quarto.yml, beside the other pages of {folder}/."
+            yield f"{page.source}: is not in the sidebar. {remedy}"
     for name in listed:
         if name not in pages:
             yield f"_quarto.yml: website.sidebar names {name}, which is no page. Remove it, or add the page."

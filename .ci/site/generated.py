@@ -37,7 +37,7 @@ SYMBOLS = """\
 """
 
 
-class NoStatement(ValueError):
+class NoStatementError(ValueError):
     """A limit whose notebook does not say in a formula what it holds to."""
 
 
@@ -72,13 +72,24 @@ def _statement(text: str) -> Statement:
     first = next((block.strip() for block in body.split("\n\n") if block.strip()), "")
     tables = re.findall(r"(?m)^\| symbol \|.*\n\|[ -|]+\n(?:\|.*(?:\n|\Z))+", body)
     formulas = re.findall(r"\$\$.*?\$\$", body, re.DOTALL)
-    return Statement(heading.group(1).strip() if heading else "", " ".join(first.split()), tuple(formulas), tables[0].strip() if tables else "")
+    title, symbols = heading.group(1).strip() if heading else "", tables[0].strip() if tables else ""
+    return Statement(title, " ".join(first.split()), tuple(formulas), symbols)
 
 
 def anchor(heading: str) -> str:
     """The id that pandoc and Quarto give a heading."""
     kept = re.sub(r"[^\w\s.-]", "", heading.lower()).strip()
     return re.sub(r"^[^a-z]+", "", re.sub(r"\s+", "-", kept))
+
+
+def head(title: str, description: str = "") -> str:
+    """The front matter of a page."""
+    return "\n".join(["---", f'title: "{title}"', *([f'description: "{description}"'] if description else []), "---"])
+
+
+def whole(*blocks: str) -> str:
+    """Blocks of markdown as a page."""
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 # The formulation
@@ -94,7 +105,8 @@ def limit_classes() -> dict[str, type]:
     named = [*Constraints.model_fields]
     ours = [part for key, part in limits.items() if part.__module__.startswith("dr_opt.")]
     ours.sort(key=lambda part: named.index(part.key))
-    of_models = [part for part in vars(models).values() if isinstance(part, type) and issubclass(part, Limit) and part.__module__ == models.__name__]
+    classes = [part for part in vars(models).values() if isinstance(part, type) and part.__module__ == models.__name__]
+    of_models = [part for part in classes if issubclass(part, Limit)]
     return {part.key: part for part in (*ours, IntraCustomer, *of_models)}
 
 
@@ -111,19 +123,19 @@ def kinds_of(part: type) -> list[str]:
     if not found and re.search(r"^\s+return (?:\[\]|\(\))$", source, re.MULTILINE):
         return ["true by construction"]
     if not found:
-        raise NoStatement(f"The limit {part.__name__} names no kind in its class ({', '.join(KINDS)}). Let its kinds return one.")
+        raise NoStatementError(f"The limit {part.__name__} names no kind in its class ({', '.join(KINDS)}). Let its kinds return one.")
     return found
 
 
 def told(part: type, said: dict[str, dict[str, Statement]]) -> tuple[str, Statement]:
-    """The notebook of a limit, and its statement. Raises `NoStatement` where there is none."""
+    """The notebook of a limit, and its statement. Raises `NoStatementError` where there is none."""
     for book, classes in said.items():
         if part.__name__ in classes:
             statement = classes[part.__name__]
             if statement.formulas and statement.sentence and statement.heading:
                 return book, statement
             break
-    raise NoStatement(
+    raise NoStatementError(
         f"The limit {part.__name__} has no statement: no formula between $$ and $$ under the heading above its class in {', '.join(said)}. "
         "Write one there, with a plain sentence before it and a table of symbols after it."
     )
@@ -177,7 +189,7 @@ def limit_section(part: Any, book: str, said: Statement) -> str:
 
 
 def formulation(nbs: Path) -> str:
-    """The page of all limits and models. Raises `NoStatement` for a limit without one."""
+    """The page of all limits and models. Raises `NoStatementError` for a limit without one."""
     from dr_opt import models
 
     said, by_book = books(nbs), {name: [] for name in BOOKS}
@@ -189,19 +201,18 @@ def formulation(nbs: Path) -> str:
         rows.append(f"| [{title}](#{anchor(title)}) | `{key}` | {', '.join(kinds_of(part))} |")
     chosen = [models.ImpactPrioritised, models.ConveniencePrioritised, models.HighUsageFocus]
     of_models = [f"### {part.__name__}\n\n{part.__doc__.splitlines()[0]}\n\n{parameter_table(part)}" for part in chosen]
-    sections = [f"## {BOOKS[book]}\n\n" + "\n\n".join([*parts, *(of_models if book == "13_models" else [])]) for book, parts in by_book.items()]
-    return "\n\n".join(
-        [
-            '---\ntitle: The formulation\ndescription: "Every limit and every model: the statement, its symbols, its parameters with units and defaults."\n---',
-            "A plan says how much energy $x_{c,i,j}$ each household moves from which slot to which other. It may be any that keeps all limits "
-            "below that are switched on; it is the one whose objective is greatest. Statements and symbols stand in the notebooks of the "
-            "limits, parameters in their classes: this page is made from both by `python .ci/site`.",
-            SYMBOLS.strip(),
-            "Solvers do not know the limits by name. Each turns into one of a few [kinds of array](../api/08_problem.ipynb), and solvers read these.",
-            "| limit | key in a scenario | kind |\n| --- | --- | --- |\n" + "\n".join(rows),
-            *sections,
-        ]
-    ) + "\n"
+    by_book["13_models"] += of_models
+    sections = [f"## {BOOKS[book]}\n\n" + "\n\n".join(parts) for book, parts in by_book.items()]
+    return whole(
+        head("The formulation", "Every limit and every model: the statement, its symbols, its parameters with units and defaults."),
+        "A plan says how much energy $x_{c,i,j}$ each household moves from which slot to which other. It may be any that keeps the "
+        "limits below that are switched on; it is the one whose objective is greatest. Statements and symbols stand in the notebooks "
+        "of the limits, parameters in their classes: this page is made from both by `python .ci/site`.",
+        SYMBOLS.strip(),
+        "Solvers do not know the limits by name. Each turns into one of a few [kinds of array](../api/08_problem.ipynb), which solvers read.",
+        "| limit | key in a scenario | kind |\n| --- | --- | --- |\n" + "\n".join(rows),
+        *sections,
+    )
 
 
 # The earlier names
@@ -211,17 +222,18 @@ def earlier_names() -> str:
     """The page of the names that the study used at first, and where each stands now."""
     from dr_opt.scenario import SEED_NAMES
 
-    rows = [f"| `{name}` | {' and '.join(f'`{part}`' for part in target.split(' and '))} | {cell(meaning(target))} |" for name, target in SEED_NAMES.items()]
-    return "\n\n".join(
-        [
-            '---\ntitle: Earlier names\ndescription: "Where the letters and words of the first study are found now."\n---',
-            "The study behind this package first named its parameters by letters and in other words. A scenario that uses one of these is "
-            "refused with a sentence that names ours; that sentence and this page are made from one table, `SEED_NAMES` in "
-            "[scenario](../api/23_scenario.ipynb#the-earlier-names). Figures of the results stand under the table whose column they are. Differences are after less before here, so a saving is negative; "
-            "the first study's `delta_E` had it the other way round.",
-            "| earlier name | name here | meaning |\n| --- | --- | --- |\n" + "\n".join(rows),
-        ]
-    ) + "\n"
+    rows = []
+    for name, target in SEED_NAMES.items():
+        now = " and ".join(f"`{part}`" for part in target.split(" and "))
+        rows.append(f"| `{name}` | {now} | {cell(meaning(target))} |")
+    return whole(
+        head("Earlier names", "Where the letters and words of the first study are found now."),
+        "The study behind this package first named its parameters by letters and in other words. A scenario that uses one of these is "
+        "refused with a sentence that names ours; that sentence and this page are made from one table, `SEED_NAMES` in "
+        "[scenario](../api/23_scenario.ipynb#the-earlier-names). Figures of the results stand under the table whose column they "
+        "are. Differences are after less before here, so a saving is negative; the first study's `delta_E` had it the other way round.",
+        "| earlier name | name here | meaning |\n| --- | --- | --- |\n" + "\n".join(rows),
+    )
 
 
 def meaning(target: str) -> str:
@@ -250,7 +262,8 @@ def benchmark_names(folder: Path) -> list[str]:
     for name in names:
         lacking = [path for path in (folder / f"{name}.py", folder / "results" / f"{name}.json") if not path.is_file()]
         if lacking:
-            raise ValueError(f"benchmarks/results/{name}.md has no {lacking[0].name} to go with it. Run python benchmarks/{name}.py, or remove it.")
+            what = f"benchmarks/results/{name}.md has no {lacking[0].name} to go with it"
+            raise ValueError(f"{what}. Run python benchmarks/{name}.py, or remove it.")
         if f"python benchmarks/{name}.py" not in (folder / "results" / f"{name}.md").read_text(encoding="utf-8"):
             raise ValueError(f"benchmarks/results/{name}.md does not say that python benchmarks/{name}.py has made it. Run that again.")
     return names
@@ -262,9 +275,9 @@ def benchmark_page(folder: Path, name: str) -> tuple[str, str]:
     title, _, body = text.removeprefix("# ").partition("\n")
     about = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))) or ""
     about = re.sub(r":\s*`python benchmarks/[^`]*`", "", about)
-    head = f'---\ntitle: "{title.strip()}"\n---\n\n```bash\npython benchmarks/{name}.py\n```\n'
+    top = f"{head(title.strip())}\n\n```bash\npython benchmarks/{name}.py\n```\n"
     told_how = f"## How it was measured\n\n{about}\n\nThe figures are in `benchmarks/results/{name}.json`, too."
-    return title.strip(), f"{head}\n{body.strip()}\n\n{told_how}\n"
+    return title.strip(), f"{top}\n{body.strip()}\n\n{told_how}\n"
 
 
 def benchmarks(folder: Path) -> dict[str, str]:
@@ -273,14 +286,12 @@ def benchmarks(folder: Path) -> dict[str, str]:
     for name in benchmark_names(folder):
         title, pages[name] = benchmark_page(folder, name)
         rows.append(f"| [{title}]({name}.qmd) | `python benchmarks/{name}.py` |")
-    pages["index"] = "\n\n".join(
-        [
-            '---\ntitle: Benchmarks\ndescription: "What costs how much: stored results, each with the command that made it."\n---',
-            "Every figure on these pages comes from a command in the repository, whose results are stored beside it. Seconds depend on the "
-            "machine and on what else it does; compare them within a table only. Gaps and grams do not.",
-            "| benchmark | command |\n| --- | --- |\n" + "\n".join(rows),
-        ]
-    ) + "\n"
+    pages["index"] = whole(
+        head("Benchmarks", "What costs how much: stored results, each with the command that made it."),
+        "Every figure on these pages comes from a command in the repository, whose results are stored beside it. Seconds depend on the "
+        "machine and on what else it does; compare them within a table only. Gaps and grams do not.",
+        "| benchmark | command |\n| --- | --- |\n" + "\n".join(rows),
+    )
     return pages
 
 

@@ -1,4 +1,4 @@
-"""Pages of the site as text: a notebook of `_proc`, where nbdev's directives have been dealt with, becomes the markdown that Quarto reads."""
+"""Pages of the site as text: a notebook of `_proc`, nbdev's directives dealt with, becomes the markdown that Quarto reads."""
 
 import base64
 import html
@@ -122,7 +122,8 @@ def notebook_text(book: dict[str, Any], path: Path) -> str:
 
 def code_cell(source: str, outputs: list[dict[str, Any]], path: Path, number: int) -> Iterator[str]:
     """Code and outputs, as the cell's directives ask."""
-    says = {key.strip(): value.strip() for key, _, value in (line[2:].partition(":") for line in source.splitlines() if line.startswith("#|"))}
+    lines = (line[2:].partition(":") for line in source.splitlines() if line.startswith("#|"))
+    says = {key.strip(): value.strip() for key, _, value in lines}
     code = "\n".join(line for line in source.splitlines() if not line.startswith("#|")).strip("\n")
     if says.get("include") == "false":
         return
@@ -151,11 +152,11 @@ def shown_output(output: dict[str, Any], asis: bool, path: Path, name: str) -> I
         place = path.with_name(f"{path.stem}_files") / f"output-{name}.png"
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(base64.b64decode(data["image/png"]))
-        yield f"![{data.get('text/plain', '').splitlines()[0] if '<' not in data.get('text/plain', '<') else 'The picture that the cell above draws'}]({place.parent.name}/{place.name}){{.output}}"
+        yield f"![What the cell above draws]({place.parent.name}/{place.name}){{.output}}\\"
     elif "text/markdown" in data:
         yield data["text/markdown"]
     elif "text/html" in data and not asis:
-        yield f"```{{=html}}\n<div class=\"output\">{data['text/html']}</div>\n```"
+        yield f'```{{=html}}\n<div class="output">{data["text/html"]}</div>\n```'
     elif "text/plain" in data:
         yield from _fence(data["text/plain"])
 

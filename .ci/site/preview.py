@@ -32,17 +32,24 @@ def write(pages: dict[str, Page], settings: dict[str, Any], proc: Path, out: Pat
     (out / "search.js").write_text(f"const INDEX = {json.dumps(rows, ensure_ascii=False)};\n", encoding="utf-8")
     entries = sidebar(settings)
     order = [pages[name] for name in hrefs(entries) if name in pages]
-    look = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template("page.html")
+    looks = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    look = looks.get_template("page.html")
 
     def one(page: Page) -> None:
         place = out / page.html_path
         place.parent.mkdir(parents=True, exist_ok=True)
         k = order.index(page) if page in order else -1
         parts = {
-            "site": site, "title": page.title, "description": page.meta.get("description"), "up": "../" * page.html_path.count("/"),
-            "toc": [row for row in headings(page) if row[0] <= 3], "tree": _tree(entries, pages, page), "body": Markup(body(page, pages, host)),
-            "before": order[k - 1] if k > 0 else None, "after": order[k + 1] if 0 <= k < len(order) - 1 else None,
-        }  # fmt: skip
+            "site": site,
+            "title": page.title,
+            "description": page.meta.get("description"),
+            "up": "../" * page.html_path.count("/"),
+            "toc": [row for row in headings(page) if row[0] <= 3],
+            "tree": _tree(entries, pages, page),
+            "body": Markup(body(page, pages, host)),
+            "before": order[k - 1] if k > 0 else None,
+            "after": order[k + 1] if 0 <= k < len(order) - 1 else None,
+        }
         place.write_text(look.render(**parts), encoding="utf-8")
 
     with ThreadPoolExecutor(2) as pool:
