@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -31,9 +31,6 @@ from .problem import Limit
 from .readings import DataReport
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # %% ../nbs/api/30_report.ipynb #c007
 Words = list[str]
@@ -193,7 +190,7 @@ class Picture:
     png: str
 
 
-def _drawings(plan: Plan) -> Iterator[tuple[str, Callable[[], "Axes"]]]:
+def _drawings(plan: Plan) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Caption and drawing of every picture of a report."""
     load = "Load before and after on the mean day. The grey ground is the marginal factor; the dashed line is the cap on the load after."
     for city in cities_of(plan)[:MOST_CITIES]:
@@ -314,7 +311,9 @@ def write_report(plan: Plan | str | Path, path: str | Path, audit: pl.DataFrame 
         raise InputError(f"'{path}' does not end in .html. Give a name that does, such as {Path(path).with_suffix('.html')}.")
     found = read_plan(plan) if isinstance(plan, str | Path) else plan
     if not isinstance(found, Plan):
-        raise InputError(f"A report is made from a plan or a result folder, not from something of type {type(found).__name__}. Give one of those.")
+        raise InputError(
+            f"A report is made from a plan or a result folder, not from something of type {type(found).__name__}. Give one of those."
+        )
     page = report_html(found, audit)
     write_file(path, lambda building: building.write_text(page, encoding="utf-8"))
     return Path(path)

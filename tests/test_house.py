@@ -53,6 +53,7 @@ KEYS = {
     ("clarabel", "coptpy", "cplex", "cvxopt", "cvxpy", "cylp", "ecos", "gurobipy", "highspy", "linopy", "ortools", "osqp", "pyomo",
      "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solver\..*",
     ("ipywidgets",): r"controls",
+    ("jinja2",): r"report",
     ("mpi4py", "joblib", "concurrent", "multiprocessing"): r"parallel",
     ("numba",): r"blocks|problem|sparse|synthesis|solver\..*",
     ("nbdev", "fastcore", "execnb"): r"",
@@ -359,6 +360,15 @@ def test_one_version_everywhere() -> None:
     assert f'__version__ = "{version}"' in (TOP / "dr_opt/__init__.py").read_text(encoding="utf-8")
     assert f"version: {version}" in (TOP / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"## {version}" in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version = {{{version}}}" in (TOP / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_file_is_whole() -> None:
+    import yaml
+
+    citation = yaml.safe_load((TOP / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "type", "title", "abstract", "authors", "version", "license", "repository-code", "url"} <= set(citation)
+    assert citation["repository-code"] == settings()["git_url"] and citation["url"] == settings()["doc_host"] + settings()["doc_baseurl"]
 
 
 def test_readme_has_two_commands() -> None:

@@ -96,7 +96,9 @@ PLANTED = {
     "a formula with a space": (more("Energy $x_{c,i} $ moves."), "is read as text, not as maths"),
     "a callout that is not closed": (more("::: {.callout-note}\nMind it."), "pandoc says"),
     "a callout on one line": (more("Text\n::: {.callout-note} Mind it. :::"), "a fence ::: is read as text"),
-    "a figure of another page": ({"api/01_first.ipynb": notebook(HEAD, ("markdown", "# One thing\n\n@fig-day."))}, "@fig-day is not on this page"),
+    "a figure of another page": (
+        {"api/01_first.ipynb": notebook(HEAD, ("markdown", "## One thing\n\nSee @fig-day."))}, "@fig-day is not on this page",
+    ),
     "a name that is no reference": (more("As @somebody says."), "@somebody is no reference"),
     "two of one name": (more("# Here {#another-thing}"), "#another-thing stands here twice"),
     "a page that the sidebar forgot": ({"guide/third.qmd": "# third\n"}, "Add `- guide/third.qmd` to website.sidebar in _quarto.yml"),

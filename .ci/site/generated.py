@@ -209,7 +209,7 @@ def formulation(nbs: Path) -> str:
         "limits below that are switched on; it is the one whose objective is greatest. Statements and symbols stand in the notebooks "
         "of the limits, parameters in their classes: this page is made from both by `python .ci/site`.",
         SYMBOLS.strip(),
-        "Solvers do not know the limits by name. Each turns into one of a few [kinds of array](../api/08_problem.ipynb), which solvers read.",
+        "Solvers do not know the limits by name. Each turns into one of a few [kinds of array](../api/08_problem.ipynb).",
         "| limit | key in a scenario | kind |\n| --- | --- | --- |\n" + "\n".join(rows),
         *sections,
     )
