@@ -307,6 +307,17 @@ def test_what_is_printed_is_saved(name: str) -> None:
             assert cell["outputs"], f"{name} prints nothing under:\n{source}"
 
 
+@each_notebook
+def test_imports_of_examples_have_cells_of_their_own(name: str) -> None:
+    """nbdev runs cells that import when it makes the site, and nothing else that is not exported."""
+    for cell, code in cell_trees(notebook(name)):
+        source = "".join(cell["source"])
+        if not re.search(r"^#\|\s*(export|eval:\s*false)", source, re.MULTILINE):
+            imports = [isinstance(node, ast.Import | ast.ImportFrom) for node in code.body]
+            inside = any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(code))
+            assert not inside or all(imports), f"{name}: put the imports into a cell before this one:\n{source}"
+
+
 @each_page
 def test_pages_export_nothing(name: str) -> None:
     assert not [source for source in notebook(name).sources("code") if re.search(r"^#\|\s*(default_exp|export)", source, re.MULTILINE)]
@@ -367,7 +378,7 @@ def test_the_citation_file_is_whole() -> None:
     import yaml
 
     citation = yaml.safe_load((TOP / "CITATION.cff").read_text(encoding="utf-8"))
-    assert {"cff-version", "message", "type", "title", "abstract", "authors", "version", "license", "repository-code", "url"} <= set(citation)
+    assert {"cff-version", "message", "type", "title", "abstract", "authors", "version", "license"} <= set(citation)
     assert citation["repository-code"] == settings()["git_url"] and citation["url"] == settings()["doc_host"] + settings()["doc_baseurl"]
 
 

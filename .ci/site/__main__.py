@@ -24,22 +24,13 @@ import preview
 import yaml
 
 TOP = Path(__file__).resolve().parents[2]
-NBDEV = """
-from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
-from nbdev.serve import proc_nbs
-
-if __name__ == "__main__":
-    refresh_quarto_yml()
-    nbdev_sidebar.__wrapped__()
-    proc_nbs(n_workers=2, force=True)
-"""
 
 
 def make(top: Path = TOP) -> Path:
     """`_proc`, as Quarto would be given it."""
     proc = top / "_proc"
     shutil.rmtree(proc, ignore_errors=True)
-    subprocess.run([sys.executable, "-c", NBDEV], cwd=top, check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    subprocess.run([sys.executable, Path(__file__).with_name("process.py")], cwd=top, check=True, env={**os.environ, "MPLBACKEND": "agg"})
     generated.write(top, proc)
     return proc
 
