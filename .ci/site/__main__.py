@@ -19,6 +19,7 @@ from pathlib import Path
 
 import check
 import generated
+import names
 import pages
 import preview
 import yaml
@@ -56,6 +57,7 @@ def main() -> int:
         return 1
     quarto, name, host = settings()
     found = pages.read_pages(proc)
+    names.mend(found, proc, host)
     faults = check.faults(found, quarto, proc, host, TOP / "nbs")
     if not given.no_preview:
         preview.write(found, quarto, proc, given.out, name, host)

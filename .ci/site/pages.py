@@ -72,7 +72,7 @@ class Page:
 def read_pages(proc: Path) -> dict[str, Page]:
     """All pages below `_proc` by their paths, parsed by pandoc."""
     files = [path for path in sorted(proc.rglob("*")) if path.suffix in SUFFIXES and not _hidden(path.relative_to(proc))]
-    pages = [page_of(path, path.relative_to(proc).as_posix()) for path in files]
+    pages = [read_page(path, path.relative_to(proc).as_posix()) for path in files]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(parse, pages))
     return {page.path: page for page in pages}
@@ -83,7 +83,7 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(("_", ".")) or part.endswith("_files") for part in path.parts) or path.name == "README.md"
 
 
-def page_of(path: Path, name: str) -> Page:
+def read_page(path: Path, name: str) -> Page:
     """One page, not yet parsed."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
