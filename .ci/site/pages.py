@@ -100,7 +100,7 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 def parse(page: Page) -> Page:
     """The page with pandoc's document, as JSON, and with its warnings."""
-    made = pandoc(page.text, "-f", DIALECT, "-t", "json")
+    made = pandoc(page.text, "-f", DIALECT, "-t", "json", "--columns=10000")  # narrower, long rows would fix the columns' widths
     page.document, page.warnings = json.loads(made.text), made.warnings
     return page
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pages import Page, headings, hrefs, pandoc, sidebar, walk
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +42,7 @@ def write(pages: dict[str, Page], settings: dict[str, Any], proc: Path, out: Pat
         parts = {
             "site": site,
             "title": page.title,
-            "description": page.meta.get("description"),
+            "description": Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(page.meta.get("description") or "")))),
             "up": "../" * page.html_path.count("/"),
             "toc": [row for row in headings(page) if row[0] <= 3],
             "tree": _tree(entries, pages, page),

@@ -25,7 +25,23 @@ def as_written(thing: Any, *, globals: Any = None, locals: Any = None, eval_str:
 
 def prepare() -> None:
     """What each process does first."""
+    from nbdev import showdoc
+
     inspect.get_annotations = as_written
+    shown = showdoc.show_doc
+    showdoc.show_doc = lambda thing, *more, **ways: help_of(thing) or shown(thing, *more, **ways)
+
+
+def help_of(thing: Any) -> Any:
+    """What a command of a terminal says with --help, where `thing` is one."""
+    import click
+    from IPython.display import Markdown
+
+    if not isinstance(thing, click.Command):
+        return None
+    words = "dr-opt" if isinstance(thing, click.Group) else f"dr-opt {thing.name}"
+    text = thing.get_help(click.Context(thing, info_name=words, terminal_width=100))
+    return Markdown(f"### {words}\n\n```text\n{text}\n```")
 
 
 def side_by_side(work: Callable[[Any], Any], jobs: Iterable[Any], **_: Any) -> None:
