@@ -125,12 +125,12 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
     if verbose:
         _show_solver_output()
     if from_disk(scenario):
-        summary = stream(out, scenario, draw=lambda plan, checks: _drawer(plan, figures, checks), tell=say)
+        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say)
         _tell(summary, int((run_of(place) or {})["shifts"]), out)
         return
     plan = cast("Plan", optimise(None, scenario))
     say(f"solver: {plan.run['choice']}.")
-    plan.write(out, extra=_drawer(plan, figures))
+    plan.write(out, extra=_drawer(plan) if figures else None)
     _tell(plan.summary, len(plan.shifts), out)
 
 
@@ -141,11 +141,11 @@ def _show_solver_output() -> None:
     solver.setLevel(logging.INFO)
 
 
-def _drawer(plan: "Plan", figures: bool, checks: "DataFrame | None" = None) -> Callable[[Path], None]:
+def _drawer(plan: "Plan", checks: "DataFrame | None" = None) -> Callable[[Path], None]:
     """What adds a plan's figures and report to a folder, as far as they are wanted; `checks` are its audit, where it was made."""
 
     def draw(folder: Path) -> None:
-        if figures:
+        if plan.scenario.output.figures:
             from dr_opt.plots import draw_all
 
             draw_all(plan, folder / "figures")
@@ -185,9 +185,9 @@ def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figur
     """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
     from dr_opt.scenario import Scenario
 
-    asked = [f"output.{name}=true" for name, wanted in (("csv", csv), ("report", report)) if wanted]
-    chosen = Scenario.load(scenario, [*overrides, *asked])
-    _finish(chosen, out, chosen.output.figures and not no_figures, verbose)
+    said = {"csv=true": csv, "figures=false": no_figures, "report=true": report}
+    chosen = Scenario.load(scenario, [*overrides, *(f"output.{text}" for text, given in said.items() if given)])
+    _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose)
 
 
 @main.command()

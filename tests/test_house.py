@@ -394,6 +394,19 @@ def test_links_lead_somewhere(page: str) -> None:
     assert not [link for link in links if not (TOP / link).exists()]
 
 
+def test_workflows_run_what_is_there() -> None:
+    import yaml
+
+    flows = sorted((TOP / ".github/workflows").glob("*.yml"))
+    assert [flow.stem for flow in flows] == ["release", "site", "test"]
+    for flow in flows:
+        text = flow.read_text(encoding="utf-8")
+        jobs = yaml.safe_load(text)["jobs"]
+        assert all(job["steps"] and job["runs-on"] for job in jobs.values())
+        assert not [name for name in re.findall(r"\.ci/\w+", text) if not (TOP / name).exists()]
+        assert not re.search(r"password|secrets\.", text.replace("without any password", ""))
+
+
 def test_the_example_limit_of_the_guide_works() -> None:
     from dr_opt.problem import limits
 
