@@ -156,15 +156,11 @@ def audit_part(plan: Plan, audit: pl.DataFrame | None) -> dict[str, Any]:
     verdict = f"{len(failed)} of {made} fail: {listed(failed)}." if failed else f"All {made} hold."
     agreeing = f"Beside the limits below, {others['ok'].sum():,} of {len(others):,} figures and columns agree with readings and shifts."
     own = "Each is worked out from readings and shifts alone, by code that no solver shares."
-    return {"words": [f"{verdict} {own}", agreeing], "rows": rows}
+    proved = checks.filter(pl.col("limit").is_in(["prices.bound", "prices.search"]) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
+    return {"words": [f"{verdict} {own}", agreeing, *(f"{text[0].upper()}{text[1:]}." for text in proved)], "rows": rows}
 
 
-OWN_CHECKS = {
-    "own_energy": "No slot gives more energy than it has.",
-    "availability": "Only slots that may take part give or receive.",
-    "prices.bound": "The bound is what the prices prove.",
-    "prices.search": "The bound is what prices and search prove together.",
-}
+OWN_CHECKS = {"own_energy": "No slot gives more energy than it has.", "availability": "Only slots that may take part give or receive."}
 
 
 def _limits(plan: Plan) -> list[Limit]:

@@ -216,3 +216,9 @@ def test_run_puts_the_report_in_place_with_the_folder(where: str, tmp_path: Path
     assert "max_moves_per_day" in page and "holds" in Read(page).words
     ran = command("run", "results/scenario.yaml", "--out", "results", "--no-figures", "--set", "output.report=false")
     assert ran.code == 0 and not Path("results/report.html").exists()
+
+
+def test_what_prices_prove_is_told() -> None:
+    plan = dr_opt.optimise(None, made().scenario.replace({"solver": {"family": "milp", "backend": "prices"}, "demo.customers": 20}))
+    words = report_parts(plan)["audit"]["words"]
+    assert any(text.startswith("The prices alone prove that no plan exceeds") for text in words[2:]), words
