@@ -185,8 +185,8 @@ def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figur
     """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
     from dr_opt.scenario import Scenario
 
-    said = {"csv=true": csv, "figures=false": no_figures, "report=true": report}
-    chosen = Scenario.load(scenario, [*overrides, *(f"output.{text}" for text, given in said.items() if given)])
+    chosen = Scenario.load(scenario, [*overrides, *(["output.csv=true"] if csv else [])])
+    chosen = chosen.replace(({"output.figures": False} if no_figures else {}) | ({"output.report": True} if report else {}))
     _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose)
 
 
