@@ -43,9 +43,10 @@ def row(folder: Path, method: str, workers: int) -> dict[str, Any]:
     environment = {**os.environ, "POLARS_MAX_THREADS": "1"}  # so that a worker is a core
     subprocess.run(command, check=True, capture_output=True, env=environment)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    told = {name: run.get(name) for name in ("shared_seconds", "sent_bytes", "received_bytes", "rounds", "peak_memory_mib")}
+    told = {name: run[name] for name in ("shared_seconds", "sent_bytes", "received_bytes", "rounds", "peak_memory_mib")}
     digest = hashlib.sha256((out / "shifts.parquet").read_bytes()).hexdigest()
-    return {"method": method, "workers": workers, "seconds": sum(run["seconds"].values()), "stages": run["seconds"], **told, "shifts": digest}
+    seconds = {"seconds": sum(run["seconds"].values()), "stages": run["seconds"]}
+    return {"method": method, "workers": workers, **seconds, **told, "shifts": digest}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -54,9 +55,9 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# One plan, one and two workers",
         "",
-        f"One run of `python benchmarks/workers.py`: {result['households']:,} synthetic households, one week, planned from disk by prices, on",
-        f"{result['machine']['cores']} cores. All runs gave the same shifts, byte for byte. *Shared*: seconds in which the workers had something",
-        "to do; the rest is the first one's alone. Memory is the highest of the first process.",
+        f"One run of `python benchmarks/workers.py`: {result['households']:,} synthetic households, one week, planned from disk by",
+        f"prices, on {result['machine']['cores']} cores. All runs gave the same shifts, byte for byte. *Shared*: seconds in which the",
+        "workers had something to do; the rest is the first one's alone. Memory is the highest of the first process.",
         "",
         "| method | workers | seconds | shared | memory, MiB | rounds | sent to each other rank, MB | got from it, MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -78,7 +79,8 @@ def page(result: dict[str, Any]) -> str:
         "| method | workers | measured, seconds | by the model | difference |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    lines += [f"| {m['method']} | {m['workers']} | {m['measured']:.1f} | {m['modelled']:.1f} | {m['difference']:+.0%} |" for m in result["model"]]
+    checked = "| {method} | {workers} | {measured:.1f} | {modelled:.1f} | {difference:+.0%} |"
+    lines += [checked.format(**check) for check in result["model"]]
     return "\n".join([*lines, ""])
 
 

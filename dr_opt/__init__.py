@@ -75,6 +75,7 @@ _HOME = {
     "solvers": "solver.selection",
     "sweep": "sweeps",
     "synthesise": "synthesis",
+    "write_report": "report",
 }
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
@@ -106,6 +107,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from dr_opt.problem import ArcMask, CitySum, CustomerSum, Limit, MoveCount, SlotLimit, check_shifts, register_limit
     from dr_opt.readings import Columns, FactorColumns, Readings, read_readings
     from dr_opt.relaxation import Relaxation
+    from dr_opt.report import write_report
     from dr_opt.scenario import Constraints, Output, Parallel, Scenario, SolverChoice
     from dr_opt.sensitivity import shadow_prices
     from dr_opt.solver.selection import backends, families, solvers

@@ -20,6 +20,8 @@ from .basics import DrOptError, InputError, listed
 from .parallel import join_ranks, leave
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from dr_opt.plan import Plan, Summary
     from dr_opt.scenario import Scenario
 
@@ -143,13 +145,18 @@ def _show_solver_output() -> None:
     solver.setLevel(logging.INFO)
 
 
-def _drawer(plan: "Plan") -> Callable[[Path], None]:
-    """What draws a plan's figures into a folder."""
+def _drawer(plan: "Plan", checks: "DataFrame | None" = None) -> Callable[[Path], None]:
+    """What adds a plan's figures and report to a folder, as far as they are wanted; `checks` are its audit, where it was made."""
 
     def draw(folder: Path) -> None:
-        from dr_opt.plots import draw_all
+        if plan.scenario.output.figures:
+            from dr_opt.plots import draw_all
 
-        draw_all(plan, folder / "figures")
+            draw_all(plan, folder / "figures")
+        if plan.scenario.output.report:
+            from dr_opt.report import write_report
+
+            write_report(plan, folder / "report.html", checks)
 
     return draw
 
@@ -176,14 +183,16 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
 )
 @click.option("--csv", is_flag=True, help="Write the tables as csv too.")
 @click.option("--no-figures", is_flag=True, help="Draw no pictures.")
+@click.option("--report", is_flag=True, help="Write report.html too: one page to mail, with its own pictures.")
 @click.option("--fresh", is_flag=True, help="Start over, whatever a run that was cut off has left.")
 @click.option("--verbose", is_flag=True, help="Show the solver's own output.")
-def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, fresh: bool, verbose: bool) -> None:
+def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, report: bool, fresh: bool, verbose: bool) -> None:
     """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
     from dr_opt.scenario import Scenario
 
     chosen = Scenario.load(scenario, [*overrides, *(["output.csv=true"] if csv else [])])
-    _finish(chosen, out, chosen.output.figures and not no_figures, verbose, fresh)
+    chosen = chosen.replace(({"output.figures": False} if no_figures else {}) | ({"output.report": True} if report else {}))
+    _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose, fresh)
 
 
 @main.command()

@@ -6,8 +6,8 @@
 __all__ = ['WIDE', 'SQUARE', 'TWO_WIDE', 'DOTS_PER_INCH', 'DOTS_ON_A_PAGE', 'DARK', 'GREY', 'PALE', 'LETTERS_PER_INCH',
            'MOST_STEPS', 'ENERGY', 'MASS', 'LONGEST_TITLE', 'LONGEST_NAME', 'Drawable', 'cities_of', 'city_of', 'style',
            'palette', 'colours_of', 'new_axes', 'picture_of', 'drawing_on', 'halves', 'say', 'empty', 'from_zero',
-           'scale', 'save', 'steps', 'stairs', 'placed', 'time_axis', 'in_unit', 'titled', 'percent', 'short_number',
-           'harmless', 'shown', 'dates_in_words', 'clock_hour', 'date_of']
+           'scale', 'png_of', 'save', 'steps', 'stairs', 'placed', 'time_axis', 'in_unit', 'titled', 'percent',
+           'short_number', 'harmless', 'shown', 'dates_in_words', 'clock_hour', 'date_of']
 
 # %% ../nbs/api/28_drawing.ipynb #c002
 import sys
@@ -198,10 +198,17 @@ def scale(ax: "Axes", colours: Any, label: str) -> None:
     bar.ax.tick_params(length=0, labelsize=9)
 
 # %% ../nbs/api/28_drawing.ipynb #c027
-def save(ax: "Axes", path: str | Path) -> Path:
-    """Writes the figure of `ax` as a PNG that is the same, byte for byte, whenever the picture is."""
+def png_of(ax: "Axes") -> bytes:
+    """The figure of `ax` as a PNG that is the same, byte for byte, whenever the picture is."""
+    buffer = BytesIO()
     with style():
-        ax.figure.savefig(path, metadata={"Software": None})  # type: ignore[union-attr]
+        ax.figure.savefig(buffer, format="png", metadata={"Software": None})  # type: ignore[union-attr]
+    return buffer.getvalue()
+
+
+def save(ax: "Axes", path: str | Path) -> Path:
+    """Writes the figure of `ax` as a PNG."""
+    Path(path).write_bytes(png_of(ax))
     return Path(path)
 
 # %% ../nbs/api/28_drawing.ipynb #c029

@@ -73,7 +73,6 @@ def movable_sums(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     best = problem.best_by_slot(problem.arcs.saving)
     return weight.sum(axis=1), (weight * np.where(weight > 0, best, 0.0)).sum(axis=1)
 
-
 # %% ../nbs/api/13_models.ipynb #c015
 class TotalShiftCap(Limit):
     """All cities and days together move at most so many kWh [max_total_shift_kWh]."""
@@ -169,7 +168,6 @@ class HighUsageCustomers(Limit):
         """city, period, threshold: from where on a household is asked; `means` are those of all customers."""
         line = pl.col("kwh").quantile(self.percentile_threshold / 100, "linear")
         return means.group_by("city", "period").agg(threshold=line * (1 - 1e-9))
-
 
 # %% ../nbs/api/13_models.ipynb #c025
 class Model(Parameters):

@@ -148,6 +148,7 @@ class Output(Parameters):
     optimised_usage: bool = parameter(False, "Every reading before and after, as a table.")
     csv: bool = parameter(False, "The shifts as csv, too.")
     figures: bool = parameter(True, "Pictures.")
+    report: bool = parameter(False, "One page to mail, report.html, with summary, pictures, settings and audit.")
     shadow_prices: bool = parameter(False, "What one more of each limit would save, where the solver has prices.")
 
 # %% ../nbs/api/23_scenario.ipynb #c017
@@ -158,9 +159,11 @@ SEED_NAMES = {
     "slot_length": "calendar.slot_minutes",
     "day_boundaries": "calendar.day_boundaries",
     "week_boundaries": "calendar.week_boundaries",
+    "H": "constraints.max_shift_window.hours",
     "H_hours": "constraints.max_shift_window.hours",
     "window_hours": "constraints.max_shift_window.hours",
     "inclusive": "constraints.max_shift_window.inclusive",
+    "Z": "constraints.peak_hour_comfort.max_reduction_percent",
     "Z_percent": "constraints.peak_hour_comfort.max_reduction_percent",
     "scope": "constraints.peak_hour_comfort.scope",
     "peak_hours": "constraints.peak_hour_comfort.peak_hours",
@@ -171,7 +174,10 @@ SEED_NAMES = {
     "baseline_period": "constraints.household_minimum_usage.baseline_period",
     "baseline_type": "constraints.household_minimum_usage.baseline_type",
     "robust_max_percentile": "constraints.household_minimum_usage.robust_max_percentile",
+    "R": "constraints.household_minimum_usage.percent_of_robust_max",
     "R_percent": "constraints.household_minimum_usage.percent_of_robust_max",
+    "α": "constraints.no_new_spike.alpha_peak_cap_percent",
+    "alpha": "constraints.no_new_spike.alpha_peak_cap_percent",
     "alpha_peak_cap_percent": "constraints.no_new_spike.alpha_peak_cap_percent",
     "conservation_horizon": "constraints.conservation.horizon",
     "id_field": "columns.customer",

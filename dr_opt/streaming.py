@@ -83,16 +83,16 @@ def stream(
     folder: str | Path,
     scenario: Scenario,
     source: Any = None,
-    draw: Callable[[Plan], Callable[[Path], None]] | None = None,
+    draw: Callable[[Plan, pl.DataFrame], Callable[[Path], None]] | None = None,
     tell: Callable[[str], object] = lambda text: None,
     solve: Callable = settle,
     fresh: bool = False,
 ) -> Summary:
     """Plans readings (of `source`, a path or frame; those of the scenario where None) from disk into a result folder, and audits the plan.
 
-    The folder is written whole or not at all. `draw(plan)` gives what adds pictures of the plan to it, `tell` hears how much disk
-    is used. Work on files that was cut off is gone on with, unless it is to be `fresh`. Raises what `optimise` raises, and
-    `InputError` where there is too little disk, or where the work that was cut off is another run's.
+    The folder is written whole or not at all. `draw(plan, audit)` gives what adds pictures and a report to it, `tell` hears how
+    much disk is used. Work on files that was cut off is gone on with, unless it is to be `fresh`. Raises what `optimise` raises,
+    and `InputError` where there is too little disk, or where the work that was cut off is another run's.
     """
     faults = streaming_faults(scenario)
     if faults:
@@ -121,14 +121,14 @@ def stream(
         with watch.stage("writing"):
             solved = _claims(run, scenario, shards)
             values = summary_values(whole.figures, shards.report.with_notes(*whole.notes), fingerprint.result(), scenario, solved)
-            _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
+            audit = _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
             _write(new, work, shards, whole, shown, solved, scenario)
         shifts = int(whole.sums["shifts"])
         size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk", "rounds": run.rounds}
         size |= team_told(team)
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         summary = Summary(values)
-        extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, []))) if draw else None
+        extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, [])), audit) if draw else None
         finish_folder(new, scenario, summary, {**facts, "peak_memory_mib": peak_memory_mib()}, extra)
     return summary
 
@@ -225,11 +225,13 @@ def _claim_checks(sums: FigureSums, solved: Solved, scenario: Scenario) -> list[
     ]
 
 
-def _refuse_broken(checks: Sequence[Check]) -> None:
-    """Raises `AuditError` where a check fails."""
-    broken = check_table(checks).filter(~pl.col("ok"))
+def _refuse_broken(checks: Sequence[Check]) -> pl.DataFrame:
+    """The checks as a table. Raises `AuditError` where one fails."""
+    audit = check_table(checks)
+    broken = audit.filter(~pl.col("ok"))
     if len(broken):
         raise AuditError(*(broken_in_words(row) for row in broken.iter_rows(named=True)))
+    return audit
 
 
 BYTES_IN_MEMORY = 300  # a reading's share of the memory that a plan needs at its peak, its tables, labels and copies

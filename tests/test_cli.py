@@ -1079,7 +1079,7 @@ def test_help_of_each_command(name: str, flag: str) -> None:
     assert (ran.code, ran.err) == (0, "") and ran.out.startswith(f"Usage: dr-opt {name} [OPTIONS]")
     options = re.findall(r"^  (?:-h, )?(--[\w-]+)", ran.out, re.MULTILINE)
     wanted = {
-        "run": {"--out", "--set", "--use", "--csv", "--no-figures", "--verbose"},
+        "run": {"--out", "--set", "--use", "--csv", "--no-figures", "--report", "--verbose"},
         "demo": {"--customers", "--days", "--out"},
         "audit": {"--readings"},
         "synth": {"--city", "--customers", "--days", "--start", "--seed"},

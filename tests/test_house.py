@@ -55,6 +55,7 @@ KEYS = {
     ("clarabel", "coptpy", "cplex", "cvxopt", "cvxpy", "cylp", "ecos", "gurobipy", "highspy", "linopy", "ortools", "osqp", "pyomo",
      "pyscipopt", "scipy.optimize", "scs", "swiglpk"): r"solver\..*",
     ("ipywidgets",): r"controls",
+    ("jinja2",): r"report",
     ("mpi4py", "joblib", "concurrent"): r"parallel",
     ("multiprocessing",): r"parallel|beside",
     ("numba",): r"blocks|problem|sparse|synthesis|solver\..*",
@@ -309,6 +310,17 @@ def test_what_is_printed_is_saved(name: str) -> None:
             assert cell["outputs"], f"{name} prints nothing under:\n{source}"
 
 
+@each_notebook
+def test_imports_of_examples_have_cells_of_their_own(name: str) -> None:
+    """nbdev runs cells that import when it makes the site, and nothing else that is not exported."""
+    for cell, code in cell_trees(notebook(name)):
+        source = "".join(cell["source"])
+        if not re.search(r"^#\|\s*(export|eval:\s*false)", source, re.MULTILINE):
+            imports = [isinstance(node, ast.Import | ast.ImportFrom) for node in code.body]
+            inside = any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(code))
+            assert not inside or all(imports), f"{name}: put the imports into a cell before this one:\n{source}"
+
+
 @each_page
 def test_pages_export_nothing(name: str) -> None:
     assert not [source for source in notebook(name).sources("code") if re.search(r"^#\|\s*(default_exp|export)", source, re.MULTILINE)]
@@ -362,6 +374,15 @@ def test_one_version_everywhere() -> None:
     assert f'__version__ = "{version}"' in (TOP / "dr_opt/__init__.py").read_text(encoding="utf-8")
     assert f"version: {version}" in (TOP / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"## {version}" in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version = {{{version}}}" in (TOP / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_file_is_whole() -> None:
+    import yaml
+
+    citation = yaml.safe_load((TOP / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "type", "title", "abstract", "authors", "version", "license"} <= set(citation)
+    assert citation["repository-code"] == settings()["git_url"] and citation["url"] == settings()["doc_host"] + settings()["doc_baseurl"]
 
 
 def test_readme_has_two_commands() -> None:
@@ -374,6 +395,19 @@ def test_readme_has_two_commands() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (TOP / page).read_text(encoding="utf-8"))
     assert not [link for link in links if not (TOP / link).exists()]
+
+
+def test_workflows_run_what_is_there() -> None:
+    import yaml
+
+    flows = sorted((TOP / ".github/workflows").glob("*.yml"))
+    assert [flow.stem for flow in flows] == ["release", "site", "test"]
+    for flow in flows:
+        text = flow.read_text(encoding="utf-8")
+        jobs = yaml.safe_load(text)["jobs"]
+        assert all(job["steps"] and job["runs-on"] for job in jobs.values())
+        assert not [name for name in re.findall(r"\.ci/\w+", text) if not (TOP / name).exists()]
+        assert not re.search(r"password|secrets\.", text.replace("without any password", ""))
 
 
 def test_the_example_limit_of_the_guide_works() -> None:

@@ -140,6 +140,7 @@ def check_team(team: Team) -> None:
 
 
 @needs_mpi
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_what_ranks_can_do(ranks: int) -> None:
     done = in_ranks(ranks, "team")
@@ -147,6 +148,7 @@ def test_what_ranks_can_do(ranks: int) -> None:
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_an_error_in_a_rank_ends_all_with_its_words(tmp_path: Path) -> None:
     began = time.monotonic()
     done = in_ranks(3, "failing")
@@ -157,6 +159,7 @@ def test_an_error_in_a_rank_ends_all_with_its_words(tmp_path: Path) -> None:
 
 
 @needs_mpi
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_killed_ends_all(rank: int) -> None:
     done = in_ranks(3, "dying", rank)
@@ -211,6 +214,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
 @pytest.mark.parametrize("way", COMMANDS)
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
@@ -239,6 +243,7 @@ def test_a_killed_worker_is_an_error_with_a_remedy() -> None:
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_ranks_that_nobody_asked_for_are_refused(tmp_path: Path) -> None:
     (tmp_path / "scenario.yaml").write_text(yaml.safe_dump({"readings": "demo", "demo": {"customers": 2, "days": 7}}))
     command = [str(MPIEXEC), "-n", "2", sys.executable, "-c", "from dr_opt.cli import main; main()", "run", "scenario.yaml", "--no-figures"]

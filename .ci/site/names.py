@@ -1,0 +1,40 @@
+"""Links that nbdev sets by itself, from a word in backticks to the page of a function of that name: kept where they lead somewhere.
+
+nbdev links every exported name, but has a heading on the page only for those it shows: none for a method, a private function or a
+command. A method's link leads to its class instead. Where nothing is left, the word was seldom meant as that function (`run` in a
+sentence about running), so it stays a word.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from pages import Page, ids_of, parse, read_page
+
+
+def mend(found: dict[str, Page], proc: Path, host: str) -> None:
+    """Mends these links in the pages of `_proc`, and in `found`."""
+    known = {page.html_path: set(ids_of(page)) for page in found.values()}
+    link = re.compile(r"\[(`+[^`\]]+`+)\]\((" + re.escape(host) + r"/([^)#\s]+)#([^)\s]+))\)")
+
+    def mended(given: re.Match[str]) -> str:
+        words, _, page, name = given.groups()
+        if page not in known or name in known[page]:
+            return given.group()
+        above = name.rpartition(".")[0]
+        return f"[{words}]({host}/{page}#{above})" if above in known[page] else words
+
+    for path, page in found.items():
+        if not path.endswith(".ipynb"):
+            continue
+        book = json.loads((proc / path).read_text(encoding="utf-8"))
+        before = json.dumps(book)
+        for cell in book["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = link.sub(mended, "".join(cell["source"]))
+            for output in cell.get("outputs", []):  # of docstrings
+                if "text/markdown" in output.get("data", {}):
+                    output["data"]["text/markdown"] = link.sub(mended, "".join(output["data"]["text/markdown"]))
+        if json.dumps(book) != before:
+            (proc / path).write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            found[path] = parse(read_page(proc / path, page.path))
