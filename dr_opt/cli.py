@@ -125,6 +125,8 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, fresh:
     refuse_foreign(place, out)  # before the long work, not after it
     for warning in scenario.warnings():
         say(f"warning: {warning}")
+    if scenario.parallel.enabled:
+        _tell_workers(scenario)
     if verbose:
         _show_solver_output()
     if from_disk(scenario):
@@ -136,6 +138,18 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, fresh:
         say(f"solver: {plan.run['choice']}.")
         plan.write(out, extra=_drawer(plan) if figures else None)
     _tell(plan.summary, len(plan.shifts), out)
+
+
+def _tell_workers(scenario: "Scenario") -> None:
+    """Who will do the work, where the scenario leaves that open or another number was started."""
+    from dr_opt.parallel import rank_count
+    from dr_opt.preparation import method_of
+
+    method = method_of(scenario)
+    if scenario.parallel.method is None:
+        say(f"parallel.method is null: the work is shared by {'MPI ranks' if method == 'mpi' else 'processes'}.")
+    if method == "mpi" and rank_count() == 1:
+        say("warning: parallel.method is mpi, and there is one rank. Start several: mpiexec -n 4 dr-opt run …")
 
 
 def _show_solver_output() -> None:

@@ -127,11 +127,11 @@ class SolverChoice(Parameters):
 
 # %% ../nbs/api/23_scenario.ipynb #c013
 class Parallel(Parameters):
-    """Whether blocks are solved side by side."""
+    """Whether several workers share the work."""
 
-    enabled: bool = parameter(False, "true: solve blocks side by side.")
+    enabled: bool = parameter(False, "true: share the work among workers.")
     method: Literal["process", "thread", "mpi"] | None = parameter(None, "How; null: one is picked when enabled.")
-    workers: int | None = parameter(None, "How many at a time; null: one per core.", "workers", ge=1)
+    workers: int | None = parameter(None, "How many; null: one per core. Under mpi, mpiexec says how many.", "workers", ge=1)
 
 
 class Streaming(Parameters):
@@ -237,7 +237,7 @@ class Scenario(Parameters):
         ImpactPrioritised(), "What is best: the model by its name, with its parameters.", discriminator="name"
     )
     solver: SolverChoice = parameter(SolverChoice(), "How the plan is sought.")
-    parallel: Parallel = parameter(Parallel(), "Whether blocks are solved side by side.")
+    parallel: Parallel = parameter(Parallel(), "Whether several workers share the work.")
     streaming: Streaming = parameter(Streaming(), "Whether readings are planned from disk.")
     output: Output = parameter(Output(), "What is written beside the tables that are always written.")
     progress: bool = parameter(True, "Bars while work is done, where somebody sees them.")
@@ -421,6 +421,7 @@ def _idle(scenario: Scenario) -> list[tuple[str, bool, str, str]]:
     return [
         ("parallel.method", alone and parallel.method is not None, "while parallel.enabled is false", "Set it to true."),
         ("parallel.workers", alone and parallel.workers is not None, "while parallel.enabled is false", "Set it to true."),
+        ("parallel.workers", parallel.enabled and parallel.method == "mpi" and parallel.workers is not None, "under mpi", "Say it to mpiexec."),
         *(
             (f"solver.{name}", solver.family in without and getattr(solver, name) != getattr(default.solver, name), family, "Leave it out.")
             for name, without in (("gap", ("greedy", "lp", "continuous")), ("time_limit_seconds", ("greedy",)), ("options", ("greedy",)))
