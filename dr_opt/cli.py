@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .basics import DrOptError, InputError, listed
+from .parallel import join_ranks, leave
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -42,13 +43,14 @@ class _Commands(click.Group):
         **extra: Any,
     ) -> Any:
         """Runs a command and turns what goes wrong into sentences and exit codes."""
+        join_ranks()
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words  # wherever it stands
         try:
             ended = super().main([word for word in words if word != "--debug"], prog_name, complete_var, standalone_mode=False, **extra)
             code = ended if isinstance(ended, int) else 0  # click hands an exit code through as the result
         except (click.Abort, KeyboardInterrupt):
-            say("interrupted: nothing was written.")
+            say("interrupted: no result was written.")
             code = 130
         except click.exceptions.NoArgsIsHelpError as wrong:
             say(wrong.format_message())
@@ -62,7 +64,7 @@ class _Commands(click.Group):
             code = wrong.exit_code
             if debug:
                 traceback.print_exc()
-        sys.exit(code)
+        leave(code)
 
 
 def _sentence(wrong: click.ClickException) -> str:
@@ -109,10 +111,11 @@ use = click.option(
 )
 
 
-def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> None:
+def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, fresh: bool) -> None:
     """Optimises, writes the results and figures, and prints the summary."""
     from dr_opt.folders import recover, refuse_foreign, run_of
     from dr_opt.pipeline import optimise
+    from dr_opt.resuming import lasting_work
     from dr_opt.streaming import from_disk, stream
 
     if not scenario.solver.gives_plan:
@@ -125,12 +128,13 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool) -> Non
     if verbose:
         _show_solver_output()
     if from_disk(scenario):
-        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say)
+        summary = stream(out, scenario, draw=_drawer if figures else None, tell=say, fresh=fresh)
         _tell(summary, int((run_of(place) or {})["shifts"]), out)
         return
-    plan = cast("Plan", optimise(None, scenario))
-    say(f"solver: {plan.run['choice']}.")
-    plan.write(out, extra=_drawer(plan) if figures else None)
+    with lasting_work(out, fresh, say) as work:
+        plan = cast("Plan", optimise(None, scenario, work))
+        say(f"solver: {plan.run['choice']}.")
+        plan.write(out, extra=_drawer(plan) if figures else None)
     _tell(plan.summary, len(plan.shifts), out)
 
 
@@ -180,25 +184,27 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
 @click.option("--csv", is_flag=True, help="Write the tables as csv too.")
 @click.option("--no-figures", is_flag=True, help="Draw no pictures.")
 @click.option("--report", is_flag=True, help="Write report.html too: one page to mail, with its own pictures.")
+@click.option("--fresh", is_flag=True, help="Start over, whatever a run that was cut off has left.")
 @click.option("--verbose", is_flag=True, help="Show the solver's own output.")
-def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, report: bool, verbose: bool) -> None:
+def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, report: bool, fresh: bool, verbose: bool) -> None:
     """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
     from dr_opt.scenario import Scenario
 
     chosen = Scenario.load(scenario, [*overrides, *(["output.csv=true"] if csv else [])])
     chosen = chosen.replace(({"output.figures": False} if no_figures else {}) | ({"output.report": True} if report else {}))
-    _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose)
+    _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose, fresh)
 
 
 @main.command()
 @click.option("--customers", default=300, show_default=True, type=click.IntRange(min=1), help="Households of both cities together.")
 @click.option("--days", default=14, show_default=True, type=click.IntRange(min=1), help="Days of readings.")
 @click.option("--out", default=DEFAULT_FOLDER, show_default=True, help="Folder for the results.")
-def demo(customers: int, days: int, out: str) -> None:
+@click.option("--fresh", is_flag=True, help="Start over, whatever a run that was cut off has left.")
+def demo(customers: int, days: int, out: str, fresh: bool) -> None:
     """Synthetic Delhi and Mumbai under the default scenario, with results and figures."""
     from dr_opt.scenario import Scenario
 
-    _finish(Scenario.from_mapping({"name": "demo", "demo": {"customers": customers, "days": days}}), out, True, False)
+    _finish(Scenario.from_mapping({"name": "demo", "demo": {"customers": customers, "days": days}}), out, True, False, fresh)
 
 # %% ../nbs/api/32_cli.ipynb #c009
 @main.command()

@@ -28,10 +28,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .basics import InputError, Parameters
+from .beside import Beside, InProcess, InThread
 from .constraints.behavioural import DAYS, STUDY_PEAK_HOURS
 from .folders import write_file
 from .metrics import metrics
-from .parallel import Beside, InProcess, InThread
 from .parameters import UNREADABLE, classes_in, fields_of, mapping_of, plain, range_of, read_yaml, unit_of, yaml_text
 from .pipeline import optimise
 from .plan import Plan

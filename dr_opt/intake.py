@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UsageUnit', 'FactorUnit', 'GRAMS_PER_KWH', 'QUALITY', 'DEFAULT_RULES', 'PIECE_ROWS', 'CSV_ENDS', 'OUR_NAMES',
            'NO_NUMBER', 'INSTEAD', 'Wanted', 'UNITS', 'Columns', 'FactorColumns', 'choice_faults', 'ReadingRules',
-           'rows_in', 'normalise', 'read_table', 'Shelf', 'shelve', 'Finding', 'finding_where', 'reading_in_words',
-           'fact_in_words', 'text_table', 'html_table', 'DataReport']
+           'files_of', 'rows_in', 'normalise', 'read_table', 'Shelf', 'shelve', 'Finding', 'finding_where',
+           'reading_in_words', 'fact_in_words', 'text_table', 'html_table', 'DataReport']
 
 # %% ../nbs/api/02_intake.ipynb #c002
 import glob
@@ -110,7 +110,7 @@ PIECE_ROWS = 4_000_000  # rows of a parquet file read at a time, so that the pro
 CSV_ENDS = (".csv", ".csv.gz")
 
 
-def _files(source: str | Path, name: str) -> list[Path]:
+def files_of(source: str | Path, name: str) -> list[Path]:
     """The files that `source` (file, folder or pattern) stands for, in order of their names."""
     path = Path(source).expanduser()
     found: list[Path] = []
@@ -143,7 +143,7 @@ def rows_in(source: object) -> int:
     if isinstance(source, pl.DataFrame):
         return len(source)
     try:
-        files = _files(source, "readings") if isinstance(source, str | Path) else []
+        files = files_of(source, "readings") if isinstance(source, str | Path) else []
         counts = (_scan(f).select(pl.len()).collect().item() if f.suffix.lower() == ".parquet" else f.stat().st_size // 60 for f in files)
         return sum(counts)
     except (InputError, pl.exceptions.PolarsError, OSError):
@@ -155,7 +155,7 @@ def _tables(source: object, name: str) -> list[tuple[str, pl.LazyFrame, bool]]:
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return [(name, source.lazy(), False)]
     if isinstance(source, str | Path):
-        return [(f"{name} '{file}'", _scan(file), file.suffix.lower() == ".parquet") for file in _files(source, name)]
+        return [(f"{name} '{file}'", _scan(file), file.suffix.lower() == ".parquet") for file in files_of(source, name)]
     kind = f"{type(source).__module__.split('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
     raise InputError(f"{name} is of the type {kind}. Give a path, or a polars frame (see polars.from_pandas).")
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEAKEST_FIRST', 'LAMBDA_PRECISION', 'Found', 'Run', 'solve_all', 'Moving', 'with_enough', 'answer_block', 'solve_at',
            'shifts_of', 'objective_name', 'notes_on', 'solved', 'relaxed', 'Stopwatch', 'peak_memory_mib', 'machine',
-           'AuditError', 'broken_in_words', 'optimise', 'binding_table', 'check_scenario']
+           'team_told', 'AuditError', 'broken_in_words', 'optimise', 'binding_table', 'check_scenario']
 
 # %% ../nbs/api/27_pipeline.ipynb #c002
 import math
@@ -24,12 +24,14 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
+from . import __version__
 from .basics import DrOptError, progress
 from .calendar import day_of_number
+from .keeping import FORGET, Keep
 from .models import MinimumSaving, priced
-from .parallel import run_all, worker_count
+from .parallel import Alone, Team, rank_count, worker_count
 from .plan import Plan, Solved, assemble
-from .preparation import chosen_limits, make_problems, readings_of
+from .preparation import chosen_limits, make_problems, readings_of, sharing_customers, team_for
 from dr_opt.problem import (
     ArcMask,
     Arcs,
@@ -50,8 +52,10 @@ from .problem import limits as registered
 from .proof import prices_table, used_by_flows
 from .readings import DataReport, Readings
 from .relaxation import Relaxation, relaxation
+from .resuming import Work, identity
 from .scenario import Scenario
 from .sensitivity import shadow_prices
+from .solver.backends import backends
 from .solver.base import Answer, Choice, Effort, Family, Status, solve_problem
 from .solver.certificate import price_bound
 from .solver.selection import families
@@ -120,11 +124,11 @@ def _no_prices(problem: Problem) -> np.ndarray:
 LAMBDA_PRECISION = 0.01  # of the λ that the search begins with
 
 
-def solve_all(problems: Sequence[Problem], scenario: Scenario) -> Run:
-    """Answers at the model's λ, lowered where the model asks for more energy than it moves."""
+def solve_all(problems: Sequence[Problem], scenario: Scenario, team: Team | None = None, keep: Keep = FORGET) -> Run:
+    """Answers at the model's λ, lowered where the model asks for more energy than it moves; see `solve_at`."""
     start = scenario.model.min_saving(problems)
     chosen = families[scenario.solver.family].choose(scenario.solver.backend, problems)
-    return with_enough(start, scenario.model.least_total_kwh, lambda step: solve_at(step, problems, scenario, chosen))
+    return with_enough(start, scenario.model.least_total_kwh, lambda step: solve_at(step, problems, scenario, chosen, None, team, keep))
 
 
 class Moving(Protocol):
@@ -160,10 +164,26 @@ def answer_block(task: tuple[str, Problem, Effort]) -> Answer:
 
 
 def solve_at(
-    min_saving: float | None, problems: Sequence[Problem], scenario: Scenario, chosen: Choice, begun: Sequence[Answer] | None = None
+    min_saving: float | None,
+    problems: Sequence[Problem],
+    scenario: Scenario,
+    chosen: Choice,
+    begun: Sequence[Answer] | None = None,
+    team: Team | None = None,
+    keep: Keep = FORGET,
 ) -> Run:
-    """Answers of all blocks at one λ; `begun` are those at another λ, which a search may begin from."""
+    """Answers of all blocks at one λ; `begun` are those at another λ, which a search may begin from.
+
+    Blocks are spread over the `team` (None: the one that the scenario asks for). Where the back-end can share the customers of
+    a block, and the workers can reach them, the blocks are solved one after another and the team shares the customers of each.
+    Blocks that `keep` remembers are not solved again.
+    """
+    if team is None:
+        with team_for(scenario) as own:
+            return solve_at(min_saving, problems, scenario, chosen, begun, own, keep)
     choice = scenario.solver
+    whole = getattr(backends.get(chosen.backend), "whole", False)
+    shared = whole and team.method != "mpi"  # ranks cannot reach what is in another's memory, so they are given whole blocks
     effort = Effort(
         gap=choice.gap,
         time_limit_seconds=choice.time_limit_seconds,
@@ -174,12 +194,16 @@ def solve_at(
         repair=choice.repair,
         rho_g_per_kwh2=choice.rho,
         options=choice.options,
+        team=sharing_customers(team) if shared else Alone(),
     )
     efforts = [effort] * len(problems) if begun is None else [replace(effort, begun=answer.flows) for answer in begun]
-    parallel = scenario.parallel
-    method = (parallel.method or "process") if parallel.enabled else None
     tasks = [(choice.family, priced(problem, min_saving), effort) for problem, effort in zip(problems, efforts, strict=True)]
-    answers = run_all(answer_block, tasks, method, parallel.workers, show=scenario.progress)
+    names = [f"answer-{'all' if min_saving is None else min_saving.hex()}-{k}" for k in range(len(tasks))]
+    left = [k for k, name in enumerate(names) if not keep.holds(name)]
+    put = lambda k, answer: keep.put(names[left[k]], answer)
+    solving = Alone() if shared else team
+    new = dict(zip(left, solving.each(answer_block, [tasks[k] for k in left], show=scenario.progress, done=put), strict=True))
+    answers = [new[k] if k in new else keep.get(name) for k, name in enumerate(names)]
     return Run([task[1] for task in tasks], answers, min_saving, chosen)
 
 # %% ../nbs/api/27_pipeline.ipynb #c015
@@ -305,8 +329,14 @@ def peak_memory_mib() -> float | None:
 # %% ../nbs/api/27_pipeline.ipynb #c023
 def machine(scenario: Scenario) -> dict[str, object]:
     """Where a run took place, and with how many workers."""
-    workers = worker_count(scenario.parallel.workers, sys.maxsize) if scenario.parallel.enabled else 1
+    ranks, asked = rank_count(), scenario.parallel.workers
+    workers = (ranks if ranks > 1 else worker_count(asked, sys.maxsize)) if scenario.parallel.enabled else 1
     return {"machine": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "workers": workers}
+
+
+def team_told(team: Team) -> dict[str, float]:
+    """How long a team was at work, and how many bytes went to its ranks and came back."""
+    return {"shared_seconds": round(team.shared_seconds, 3), "sent_bytes": team.sent_bytes, "received_bytes": team.received_bytes}
 
 
 class AuditError(DrOptError):
@@ -322,8 +352,12 @@ def broken_in_words(row: Mapping[str, Any]) -> str:
     return f"The plan fails its audit: {row['limit']} by {row['worst_slack']} {row['unit']} at {row['worst']}. {remedy}"
 
 
-def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None) -> Plan | Relaxation:
+def optimise(
+    readings: Readings | pl.DataFrame | str | Path | None = None, scenario: Scenario | None = None, work: Work | None = None
+) -> Plan | Relaxation:
     """An audited plan for the readings (those of the scenario where None) under the scenario (the default one where None).
+
+    Finished blocks are remembered in `work`, where it is given, and not solved again.
 
     With `solver: {family: lp, repair: false}` a `Relaxation`, which is no plan and is not audited. Raises `InputError` for
     unusable readings or settings, `SolverError` where a solver failed and there is no plan, and `AuditError` should a plan
@@ -335,13 +369,14 @@ def optimise(readings: Readings | pl.DataFrame | str | Path | None = None, scena
         usable = readings_of(readings, scenario)
     with watch.stage("preparing"):
         problems = make_problems(usable, scenario)
-    with watch.stage("solving"):
-        run = solve_all(problems, scenario)
+    keep = FORGET if work is None else work.open(identity(__version__, scenario.model_dump(mode="json"), usable.fingerprint))
+    with watch.stage("solving"), team_for(scenario) as team:
+        run = solve_all(problems, scenario, team, keep)
     if not scenario.solver.gives_plan:
         return relaxed(run, scenario)
     with watch.stage("assembling"):
         size = {"blocks": len(problems), "choice": run.chosen.reason}
-        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
+        facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **team_told(team), **machine(scenario)}
         plan = assemble(usable, scenario, solved(run, scenario), facts)
     with watch.stage("auditing"), progress("auditing", 1, "plan", scenario.progress) as bar:
         audit = plan.audit(problems=run.problems)

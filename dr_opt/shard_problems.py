@@ -8,6 +8,7 @@ __all__ = ['ShardedBlock', 'hollow', 'make_sharded_blocks', 'ShardedRun', 'marke
 # %% ../nbs/api/26_shard_problems.ipynb #c002
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,17 @@ import numpy as np
 from .basics import InputError, progress
 from .blocks import City, linked_days, make_block
 from .calendar import OUTSIDE
+from .keeping import FORGET, Keep
 from .models import LAMBDA_TOLERANCE, Movable, movable_sums
-from .parallel import run_all, worker_count
-from .preparation import chosen_limits, joined_periods, may_move
+from .parallel import CORES, Team
+from .preparation import chosen_limits, joined_periods, may_move, sharing_customers
 from .problem import Limit, Problem, build_problem
 from .scenario import Scenario
 from .shards import Shards
 from .solver.base import Effort, Flows, Status, no_flows
 from .solver.crowd import Crowd, Gathering, Market, load_crowd, save_crowd
 from .solver.prices import settle
+from .solver.replies import ALONE
 from .tables import Selection
 
 # %% ../nbs/api/26_shard_problems.ipynb #c005
@@ -40,6 +43,11 @@ class ShardedBlock:
     def crowds(self) -> list[Crowd]:
         """The crowds of all shards, in order, mapped from the disk."""
         return [load_crowd(folder / "crowd") for folder in self.folders.values()]
+
+    @property
+    def bare(self) -> "ShardedBlock":
+        """As much of it as says where its flows belong."""
+        return replace(self, market=replace(self.market, arcs=self.market.arcs.keep(np.zeros(len(self.market.arcs), bool))), movable=())
 
     def rows(self, number: int) -> np.ndarray:
         """Which customers of a shard are in the block."""
@@ -83,12 +91,12 @@ class _Ground:
         return city
 
 
-def _of_everyone(shards: Shards, limits: Sequence[Limit], show: bool) -> dict[tuple[str, int], np.ndarray]:
+def _of_everyone(shards: Shards, limits: Sequence[Limit], show: bool, team: Team) -> dict[tuple[str, int], np.ndarray]:
     """What limits must know of all customers of each city."""
     asking = [k for k, limit in enumerate(limits) if limit.of_everyone(_without_customers(shards.city(0))) is not None]
     if not asking:
         return {}
-    rows = run_all(lambda n: _told(shards.city(n), limits, asking), range(len(shards.parts)), "thread", None, "ranking", show)
+    rows = team.each(partial(_told, shards, limits, asking), range(len(shards.parts)), "ranking", show, "shard")
     return {
         (city, k): np.concatenate([row[k] for row, part in zip(rows, shards.parts, strict=True) if part.city == city])
         for city in shards.cities
@@ -96,13 +104,14 @@ def _of_everyone(shards: Shards, limits: Sequence[Limit], show: bool) -> dict[tu
     }
 
 
-def _told(city: City, limits: Sequence[Limit], asking: Sequence[int]) -> dict[int, np.ndarray]:
+def _told(shards: Shards, limits: Sequence[Limit], asking: Sequence[int], number: int) -> dict[int, np.ndarray]:
     """What the limits that ask want to know of a shard."""
+    city = shards.city(number)
     told = {k: limits[k].of_everyone(city) for k in asking}
     return {k: rows for k, rows in told.items() if rows is not None}
 
 # %% ../nbs/api/26_shard_problems.ipynb #c009
-def make_sharded_blocks(shards: Shards, scenario: Scenario, folder: Path) -> list[ShardedBlock]:
+def make_sharded_blocks(shards: Shards, scenario: Scenario, folder: Path, team: Team = CORES) -> list[ShardedBlock]:
     """The blocks of a run in order of time and city, their crowds in `folder`; empty where nobody can be asked.
 
     Raises `InputError` with everything that is wrong with the scenario for these readings.
@@ -111,23 +120,35 @@ def make_sharded_blocks(shards: Shards, scenario: Scenario, folder: Path) -> lis
     if faults:
         raise InputError(*faults)
     limits, show = chosen_limits(scenario), scenario.progress
-    ground = _Ground(shards, scenario, limits, scenario.chosen(shards.outline), _of_everyone(shards, limits, show))
+    ground = _Ground(shards, scenario, limits, scenario.chosen(shards.outline), _of_everyone(shards, limits, show, team))
     every = range(len(shards.parts))
-    open_ = run_all(lambda n: np.asarray(may_move(shards.city(n), ground.chosen).any(axis=0)), every, "thread", None, "who may move", show)
+    open_ = team.each(partial(_open_slots, ground), every, "who may move", show, "shard")
     drafts = _drafts(shards, joined_periods(limits), open_)
-    keep_movable = scenario.model.min_saving([]) is not None
-    workers = worker_count(None, len(every))
-    with progress("preparing", len(every), "shard", show) as bar:
-        for first in range(0, len(every), workers):
-            wave = every[first : first + workers]
-            built = run_all(lambda n: _problems(ground, n, drafts), wave, "thread", workers, show=False)
-            for number, problems in zip(wave, built, strict=True):
-                for draft, problem in problems:
-                    draft.add(number, problem, folder, keep_movable)
-            bar.update(len(wave))
+    outlines = [(draft.number, draft.cities, draft.take, draft.used) for draft in drafts]
+    build = partial(_built, ground, outlines, folder, scenario.model.min_saving([]) is not None)
+    for number, pieces in enumerate(team.each(build, every, "preparing", show, "shard")):
+        for piece in pieces:
+            drafts[piece.draft].add(number, piece)
     return [draft.block() for draft in drafts if draft.outline is not None]
 
+
+def _open_slots(ground: _Ground, number: int) -> np.ndarray:
+    """(T,) bool: the slots in which some customer of a shard may move."""
+    return np.asarray(may_move(ground.shards.city(number), ground.chosen).any(axis=0))
+
 # %% ../nbs/api/26_shard_problems.ipynb #c011
+@dataclass(frozen=True)
+class _Piece:
+    """What a shard adds to a block; its crowd is on the disk, with numbers of profiles that hold in this shard only."""
+
+    draft: int
+    place: Path
+    outline: Problem
+    market: Market
+    keys: tuple[tuple[int, tuple], ...]
+    movable: Movable | None
+
+
 @dataclass
 class _Draft:
     """A block that is being gathered."""
@@ -141,36 +162,36 @@ class _Draft:
     movable: list[Movable]
     outline: Problem | None = None
     keys: dict[int, tuple] = field(default_factory=dict)  # by which profiles are put in order at the end, by their number
+    numbers: dict[int, np.ndarray] = field(default_factory=dict)  # by shard: the number here of each of its profiles
 
-    def add(self, number: int, problem: Problem, folder: Path, keep_movable: bool) -> None:
-        """Takes in the problem of a shard."""
-        place = folder / f"block-{self.number}" / str(number)
-        (place / "crowd").mkdir(parents=True)
-        crowd = self.gathering.add(problem)
-        for profile, key in _profile_keys(problem, crowd, len(self.folders)):
+    def add(self, number: int, piece: _Piece) -> None:
+        """Takes in what a shard adds."""
+        self.numbers[number] = self.gathering.take_in(piece.market)
+        for local, (part, city, own, row, received) in piece.keys:
+            profile = int(self.numbers[number][local])
+            key = (part, city, own and len(self.folders), row, received)
             self.keys[profile] = min(key, self.keys.get(profile, key))
-        save_crowd(crowd, place / "crowd")
-        np.save(place / "rows.npy", problem.block.row)
-        self.folders[number] = place
-        self.outline = self.outline or hollow(problem)
-        if keep_movable:
-            self.movable.append(movable_sums(problem))
+        self.folders[number] = piece.place
+        self.outline = self.outline or piece.outline
+        if piece.movable is not None:
+            self.movable.append(piece.movable)
 
     def block(self) -> ShardedBlock:
         """All that was gathered, profiles in the order they would have in one problem of all customers."""
         assert self.outline is not None
         market, order = self.gathering.market, np.array(sorted(self.keys, key=self.keys.__getitem__), np.int64)
-        if (np.diff(order) < 0).any():
-            rank = np.append(np.argsort(order), OUTSIDE).astype(np.int32)  # the last serves OUTSIDE
-            for folder in self.folders.values():
-                np.save(folder / "crowd" / "profile.npy", rank[np.load(folder / "crowd" / "profile.npy")])
-            arcs = replace(market.arcs, profile=rank[market.arcs.profile].astype(np.int64))
-            market = replace(market, arcs=arcs.keep(np.argsort(arcs.profile, kind="stable")), profile_city=market.profile_city[order])
+        rank = np.argsort(order)
+        for number, folder in self.folders.items():
+            numbers = np.append(rank[self.numbers[number]], OUTSIDE).astype(np.int32)  # the last serves OUTSIDE
+            if (numbers[:-1] != np.arange(len(numbers) - 1)).any():
+                np.save(folder / "crowd" / "profile.npy", numbers[np.load(folder / "crowd" / "profile.npy")])
+        arcs = replace(market.arcs, profile=rank[market.arcs.profile])
+        market = replace(market, arcs=arcs.keep(np.argsort(arcs.profile, kind="stable")), profile_city=market.profile_city[order])
         return ShardedBlock(self.outline, market, self.folders, tuple(self.movable), self.outline.block.take)
 
 
-def _profile_keys(problem: Problem, crowd: Crowd, number: int) -> Iterator[tuple[int, tuple]]:
-    """The number of each profile in the market, and what orders it: part, city, customer where each has own factors, and availability."""
+def _profile_keys(problem: Problem, crowd: Crowd) -> Iterator[tuple[int, tuple]]:
+    """The number of each profile in the market, and what orders it: part, city, whether factors are a customer's, whose, availability."""
     block = problem.block
     shared = [city.factors_shared for city in block.cities]
     for part in range(crowd.profile.shape[1]):
@@ -179,7 +200,7 @@ def _profile_keys(problem: Problem, crowd: Crowd, number: int) -> Iterator[tuple
         mine = problem.profile_of[known][:, inside].max(axis=1)
         for row in known[np.unique(mine, return_index=True)[1]]:
             city = int(block.city[row])
-            own = (0, 0) if shared[city] else (number, int(block.factor_row[row]))
+            own = (0, 0) if shared[city] else (1, int(block.factor_row[row]))
             yield int(crowd.profile[row, part]), (part, city, *own, np.packbits(block.receive[row, inside]).tobytes())
 
 # %% ../nbs/api/26_shard_problems.ipynb #c013
@@ -195,17 +216,31 @@ def _drafts(shards: Shards, periods: set[str], open_: Sequence[np.ndarray]) -> l
     ]
 
 
-def _problems(ground: _Ground, number: int, drafts: Sequence[_Draft]) -> list[tuple[_Draft, Problem]]:
-    """The problems of a shard, one for each block in which some of its customers may move."""
+def _built(
+    ground: _Ground, drafts: Sequence[tuple[int, tuple[str, ...], np.ndarray, np.ndarray]], folder: Path, keep_movable: bool, number: int
+) -> list[_Piece]:
+    """What a shard adds to each block in which some of its customers may move; of a draft its number, cities, slots and slots used."""
     shards, city = ground.shards, ground.city(number)
     may, found = may_move(city, ground.chosen), []
     first = {part.city: k for k, part in reversed(list(enumerate(shards.parts)))}
-    for draft in (draft for draft in drafts if city.name in draft.cities):
-        cities = [city if name == city.name else _without_customers(shards.city(first[name])) for name in draft.cities]
-        block = make_block(cities, draft.take, [may if c is city else np.zeros((0, len(shards.slots)), bool) for c in cities], draft.used)
+    for draft, names, take, used in (draft for draft in drafts if city.name in draft[1]):
+        cities = [city if name == city.name else _without_customers(shards.city(first[name])) for name in names]
+        block = make_block(cities, take, [may if c is city else np.zeros((0, len(shards.slots)), bool) for c in cities], used)
         if block is not None:
-            found.append((draft, build_problem(block, ground.limits, ground.scenario.constraints.count_pairs)))
+            problem = build_problem(block, ground.limits, ground.scenario.constraints.count_pairs)
+            found.append(_laid_down(draft, problem, folder / f"block-{draft}" / str(number), keep_movable))
     return found
+
+
+def _laid_down(draft: int, problem: Problem, place: Path, keep_movable: bool) -> _Piece:
+    """The problem of a shard as a crowd on the disk, and what else is needed of it."""
+    gathering = Gathering()
+    crowd = gathering.add(problem)
+    (place / "crowd").mkdir(parents=True, exist_ok=True)
+    save_crowd(crowd, place / "crowd")
+    np.save(place / "rows.npy", problem.block.row)
+    keys, movable = tuple(_profile_keys(problem, crowd)), movable_sums(problem) if keep_movable else None
+    return _Piece(draft, place, hollow(problem), gathering.market, keys, movable)
 
 # %% ../nbs/api/26_shard_problems.ipynb #c015
 @dataclass(frozen=True)
@@ -221,6 +256,7 @@ class ShardedRun:
     statuses: Sequence[Status]
     prices: Sequence[np.ndarray]
     used: Sequence[np.ndarray]  # (R,) for each block, kWh
+    rounds: int = 0  # of prices, over all customers
 
     def flows(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All flows of a shard: customer's row in the shard, slot of origin and of destination in the time line, kWh."""
@@ -268,44 +304,70 @@ def crowds_at(block: ShardedBlock, market: Market, numbers: np.ndarray, folder: 
     for k, crowd in enumerate(block.crowds()):
         profile = number[crowd.profile]
         place = folder / f"crowd-{k}"
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         part = np.where(market.part >= 0, market.part, 0)
-        np.save(place / "highest.npy", np.where(reached[profile[:, part], np.arange(market.slots)], crowd.highest_kwh, np.float32(0)))
-        found.append(replace(crowd, profile=profile, highest_kwh=np.load(place / "highest.npy", mmap_mode="r")))
+        highest = np.where(reached[profile[:, part], np.arange(market.slots)], crowd.highest_kwh, np.float32(0))
+        save_crowd(replace(crowd, profile=profile, highest_kwh=highest), place)
+        found.append(load_crowd(place))
     return found
 
 # %% ../nbs/api/26_shard_problems.ipynb #c019
-def effort_of(scenario: Scenario) -> Effort:
-    """What the price engine is asked to spend on each block."""
-    choice, cores = scenario.solver, worker_count(None, 1_000_000)
-    return Effort(choice.gap, choice.time_limit_seconds, cores, scenario.seed, "prices", options=choice.options)
+@dataclass(frozen=True)
+class _Answered:
+    """What a block came to; its flows are on the disk."""
+
+    kwh: float
+    achieved: float
+    bound: float
+    status: Status
+    prices: np.ndarray
+    used: np.ndarray
+    rounds: int
+
+
+def effort_of(scenario: Scenario, team: Team = CORES) -> Effort:
+    """What the price engine is asked to spend on each block, and by whom."""
+    choice = scenario.solver
+    return Effort(choice.gap, choice.time_limit_seconds, 1, scenario.seed, "prices", options=choice.options, team=team)
 
 
 def solve_blocks(
-    blocks: Sequence[ShardedBlock], min_saving_g_per_kwh: float | None, scenario: Scenario, folder: Path, solve: Callable = settle
+    blocks: Sequence[ShardedBlock],
+    min_saving_g_per_kwh: float | None,
+    scenario: Scenario,
+    folder: Path,
+    solve: Callable = settle,
+    team: Team = ALONE,
+    keep: Keep = FORGET,
 ) -> ShardedRun:
-    """The answers of all blocks, one after another."""
-    folder.mkdir(parents=True)
-    kwh = achieved = bound = 0.0
-    statuses, prices, used = list[Status](), list[np.ndarray](), list[np.ndarray]()
+    """The answers of all blocks, one after another; a team shares the customers of each. What `keep` remembers is not done again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    effort = effort_of(scenario, sharing_customers(team))
+    found = []
     with progress("solving", len(blocks), "block", scenario.progress) as bar:
         for k, block in enumerate(blocks):
-            market, numbers = market_at(block.market, min_saving_g_per_kwh)
-            if len(market.arcs):
-                found = solve(market, crowds_at(block, market, numbers, folder / f"block-{k}"), effort_of(scenario))
-                flows, status, price = found.flows, found.status, found.prices
-                achieved, bound = achieved + found.achieved, bound + found.bound
-            else:
-                none = no_flows()
-                flows, status, price = [none] * len(block.folders), Status.NOTHING, np.zeros(len(market.limit_kwh))
-            for number, part in zip(block.folders, flows, strict=True):
-                np.save(folder / f"{k}-{number}.npy", np.stack([part.customer, part.origin, part.destination, part.kwh]))
-            kwh += sum(float(part.kwh.sum()) for part in flows)
-            statuses.append(status)
-            prices.append(price)
-            used.append(_used(block, flows))
+            engine = partial(solve, effort=effort, keep=keep.within(f"block-{k}"))
+            found.append(keep(f"block-{k}", partial(_answered, k, block, min_saving_g_per_kwh, folder, engine)))
             bar.update()
-    return ShardedRun(blocks, folder, min_saving_g_per_kwh, kwh, achieved, bound, statuses, prices, used)
+    kwh, achieved, bound = (float(sum(getattr(one, name) for one in found)) for name in ("kwh", "achieved", "bound"))
+    prices, used = [one.prices for one in found], [one.used for one in found]
+    statuses, rounds = [one.status for one in found], sum(one.rounds for one in found)
+    return ShardedRun(blocks, folder, min_saving_g_per_kwh, kwh, achieved, bound, statuses, prices, used, rounds)
+
+
+def _answered(k: int, block: ShardedBlock, min_saving_g_per_kwh: float | None, folder: Path, engine: Callable) -> _Answered:
+    """The answer for block number `k`; its flows go to the disk."""
+    market, numbers = market_at(block.market, min_saving_g_per_kwh)
+    achieved, bound, flows = 0.0, 0.0, [no_flows()] * len(block.folders)
+    status, prices, rounds = Status.NOTHING, np.zeros(len(market.limit_kwh)), 0
+    if len(market.arcs):
+        found = engine(market, crowds_at(block, market, numbers, folder / f"block-{k}"))
+        flows, status, prices, achieved, bound = list(found.flows), found.status, found.prices, found.achieved, found.bound
+        rounds = found.rounds
+    for number, part in zip(block.folders, flows, strict=True):
+        np.save(folder / f"{k}-{number}.npy", np.stack([part.customer, part.origin, part.destination, part.kwh]))
+    kwh = sum(float(part.kwh.sum()) for part in flows)
+    return _Answered(kwh, achieved, bound, status, prices, _used(block, flows), rounds)
 
 
 def _used(block: ShardedBlock, flows: Sequence[Flows]) -> np.ndarray:

@@ -9,7 +9,7 @@ __all__ = ['TABLES', 'Frame', 'Moved', 'Before', 'before', 'Shown', 'show_shard'
 # %% ../nbs/api/26_shard_results.ipynb #c002
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import polars as pl
 from .calendar import OUTSIDE, dense_labels
 from .intake import QUALITY
 from .metrics import FigureSums, FigureTables, figures_of
-from .parallel import run_all
+from .parallel import CORES, Team
 from .parts import times_of
 from .problem import Limit, group_sums
 from .readings import slots_of_days
@@ -298,18 +298,20 @@ def _mean_factors(frame: Frame, city: str, shown: Sequence[Shown]) -> np.ndarray
     return np.where(low == high, low, mean)
 
 # %% ../nbs/api/26_shard_results.ipynb #c015
-def known_of_all(frame: Frame, show: bool = True) -> Frame:
+def _everyone(frame: Frame, asking: Sequence[str], number: int) -> dict[str, pl.DataFrame | None]:
+    """What the limits that ask want to know of a shard."""
+    tables = frame.tables(empty_shifts(frame.shards.calendar), frame.rows(number, None))
+    return {key: frame.limits[key].plain_everyone(tables) for key in asking}
+
+
+def known_of_all(frame: Frame, show: bool = True, team: Team = CORES) -> Frame:
     """The frame with what checks of some households must know of all of them."""
     shards, cities, known = frame.shards, city_tables(frame, []), dict[str, Any]()
     nowhere = np.zeros((len(shards.parts[0].customers), len(shards.slots)), bool)
     nothing = frame.tables(empty_shifts(shards.calendar), frame.rows(0, nowhere))
     asking = [key for key, limit in frame.limits.items() if limit.plain_everyone(nothing) is not None]
 
-    def everyone(number: int) -> dict[str, pl.DataFrame | None]:
-        tables = frame.tables(empty_shifts(shards.calendar), frame.rows(number, None))
-        return {key: frame.limits[key].plain_everyone(tables) for key in asking}
-
-    told = run_all(everyone, range(len(shards.parts)), "thread", None, "ranking again", show) if asking else []
+    told = team.each(partial(_everyone, frame, asking), range(len(shards.parts)), "ranking again", show, "shard") if asking else []
     for key, limit in frame.limits.items():
         rows = [one[key] for one in told if one.get(key) is not None]
         value = limit.plain_known(cities, pl.concat(rows) if rows else None)  # type: ignore[type-var]

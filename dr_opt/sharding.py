@@ -6,9 +6,10 @@
 __all__ = ['NAMED', 'Seen', 'make_shards', 'sum_of']
 
 # %% ../nbs/api/25_sharding.ipynb #c002
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from .blocks import CityTotals
 from .calendar import OUTSIDE, Calendar, Slots, dense_labels, slots_of_dates
 from .dealing import Dealt, InPlace, cuts_of, deal_out, take_roll
 from .intake import OUR_NAMES, DataReport, Finding, ReadingRules, reading_in_words, shelve
-from .parallel import run_all
+from .parallel import CORES, Team
 from .parts import Naming, Part, finding_in, first_of, median_of, naming_of, nothing_found, take_in, times_of
 from .problem import group_sums
 from dr_opt.readings import (
@@ -189,7 +190,7 @@ def make_shards(
     shard_rows: int,
     *,
     room: Callable[[int, bool], None] = lambda rows, ordered: None,
-    workers: int | None = None,
+    team: Team = CORES,
     show: bool = True,
 ) -> Shards:
     """Readings of `source` validated and cut into shards in `folder`, which is there and empty; gaps are dealt with as `missing` says.
@@ -205,7 +206,7 @@ def make_shards(
     room(shelf.rows, roll.ordered)
     cuts, names = cuts_of(roll, shard_rows), ["usage_kwh", *(f for f, role in zip(FACTORS, ("marginal", "average")) if wanted[role])]
     dealt: Dealt | InPlace = InPlace(shelf, cuts, names) if roll.ordered else deal_out(shelf, roll, cuts, names, folder / "pieces", show)
-    parts = run_all(lambda number: take_in(dealt, number, rules, folder), range(len(cuts)), "thread", workers, "judging", show)
+    parts = team.each(partial(_taken_in, dealt, rules, folder), range(len(cuts)), "judging", show, "shard")
     dealt.forget()
     refuse_spacing(pl.concat([part.strange for part in parts]).sort("customer_id"), rules.calendar)
     found = nothing_found(rules)
@@ -221,7 +222,12 @@ def make_shards(
     skeleton = _skeleton(parts, slots, rules.calendar)
     _, table, report = with_factors(skeleton, factors, rules, report, show)
     report = replace(report, facts={"rows_read": shelf.rows}).with_notes(*zone_notes(shelf.zones, rules.calendar))
-    return _settled(parts, slots, table, report, rules.calendar, missing, workers, show)
+    return _settled(parts, slots, table, report, rules.calendar, missing, team, show)
+
+
+def _taken_in(dealt: Dealt | InPlace, rules: ReadingRules, folder: Path, number: int) -> Part:
+    """A shard, judged."""
+    return take_in(dealt, number, rules, folder)
 
 
 def _copied(lazy: pl.LazyFrame, file: Path) -> pl.LazyFrame:
@@ -237,29 +243,29 @@ def _settled(
     report: DataReport,
     calendar: Calendar,
     missing: str,
-    workers: int | None,
+    team: Team,
     show: bool,
 ) -> Shards:
     """The shards with their factors, their gaps dealt with, and their account."""
     lines, single = _lines(table, slots), _single(parts, slots)
     nobody = Account({}, datetime.max, datetime.min, {}, ())
     shards = Shards(calendar, slots, parts, lines, single, {}, {}, report, nobody)
-    every = range(len(parts))
-
-    def seen(number: int) -> Seen:
-        account, gaps, rows = _count(shards, number, parts[number].even)
-        return Seen(account, gaps, rows, _marginals(shards, number, rows), _lacking(shards, number))
-
-    first = run_all(seen, every, "thread", workers, "counting days", show)
+    first = team.each(partial(_seen, shards), range(len(parts)), "counting days", show, "shard")
     report = report.with_entries(sum_of([one.lacking for one in first]))
     account = sum_of([one.account for one in first])
     report = account.report(report.with_notes(*oddities(account, median_of([one.marginal for one in first]))), calendar)
     if missing == "error":
         _refuse(shards, first)
     if missing == "interpolate":
-        return _interpolated(shards, table, report, workers, show)
+        return _interpolated(shards, table, report, team, show)
     read = _read(parts, [one.rows for one in first])
     return replace(shards, whole=_totals(shards), read=read, report=report, account=account)
+
+
+def _seen(shards: Shards, number: int) -> Seen:
+    """What a shard says when factors are known."""
+    account, gaps, rows = _count(shards, number, shards.parts[number].even)
+    return Seen(account, gaps, rows, _marginals(shards, number, rows), _lacking(shards, number))
 
 
 def _read(parts: Sequence[Part], rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -330,22 +336,29 @@ def _ranged_again(part: Part) -> Part:
     return replace(part, low=np.stack([r[0] for r in ranges]), high=np.stack([r[1] for r in ranges])) if ranges else part
 
 
-def _interpolated(shards: Shards, table: pl.DataFrame, report: DataReport, workers: int | None, show: bool) -> Shards:
+def _filled(shards: Shards, same: Mapping[str, bool], table: pl.DataFrame, number: int) -> tuple[Finding, ...]:
+    """Fills the gaps of a shard, unless it has none; `same` says of which cities the factors have stayed the same."""
+    part = shards.parts[number]
+    return () if part.even and same.get(part.city, False) else _fill(shards, number, table)
+
+
+def _counted_again(shards: Shards, number: int) -> tuple[Account, int, np.ndarray]:
+    """The account of a shard after gaps were filled."""
+    return _count(shards, number, shards.parts[number].even)
+
+
+def _interpolated(shards: Shards, table: pl.DataFrame, report: DataReport, team: Team, show: bool) -> Shards:
     """The shards with short gaps filled, and the account drawn up again."""
     every = range(len(shards.parts))
     new_table = filled_table(table, shards.calendar)
     lines = _lines(new_table, shards.slots)
     same = {city: np.array_equal(line, shards.lines[city], equal_nan=True) for city, line in lines.items()}
 
-    def filled(number: int) -> tuple[Finding, ...]:
-        part = shards.parts[number]
-        return () if part.even and same.get(part.city, False) else _fill(shards, number, table)
-
-    found = [one for one in run_all(filled, every, "thread", workers, "filling gaps", show) if one]
+    found = [one for one in team.each(partial(_filled, shards, same, table), every, "filling gaps", show, "shard") if one]
     parts = [replace(part, even=part.even and same.get(part.city, False)) for part in shards.parts]
     parts = [part if part.city in lines else _ranged_again(part) for part in parts]
     after = replace(shards, parts=parts, lines=lines, single=_single(parts, shards.slots))
-    counted_again = run_all(lambda number: _count(after, number, parts[number].even), every, "thread", workers, "counting days", show)
+    counted_again = team.each(partial(_counted_again, after), every, "counting days", show, "shard")
     account = sum_of([one[0] for one in counted_again])
     read = _read(parts, [one[2] for one in counted_again])
     report = report.with_entries(*(finding for finding in (sum_of(list(k)) for k in zip(*found)) if finding.rows))

@@ -9,6 +9,7 @@ __all__ = ['place_of', 'range_of_parts', 'Shards', 'own_factors', 'ids_of_part',
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -52,6 +53,9 @@ class Shards:
     read: Mapping[str, np.ndarray]  # (T,) bool for each city, whether it has a row in the slot
     report: DataReport
     account: Account
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}  # what was worked out since is not sent along
 
     @property
     def cities(self) -> list[str]:

@@ -7,21 +7,27 @@ __all__ = ['GB', 'BYTES_OF_A_READING', 'BYTES_IN_MEMORY', 'MOST_ROWS_IN_MEMORY',
            'shards_of', 'limits_of', 'shards_shown', 'from_disk', 'streaming_faults']
 
 # %% ../nbs/api/27_streaming.ipynb #c002
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from . import __version__
 from .basics import InputError, counted
+from .beside import InThread
 from .comparison import CLAIMED, figure_check
-from .folders import whole_folder, work_folder
-from .intake import ReadingRules, rows_in
+from .folders import whole_folder
+from .intake import ReadingRules, files_of, rows_in
+from .keeping import FORGET, Keep
 from .metrics import FigureSums, metrics, objectives
 from .models import MinimumSaving
-from .parallel import InThread, run_all
+from .parallel import CORES, Team
 from dr_opt.pipeline import (
     WEAKEST_FIRST,
     AuditError,
@@ -31,12 +37,15 @@ from dr_opt.pipeline import (
     notes_on,
     objective_name,
     peak_memory_mib,
+    team_told,
     with_enough,
 )
 from .plan import CSV_TIMES, Plan, Solved, Summary, finish_folder, read_frames, summary_values
+from .preparation import team_for
 from .problem import Limit
 from .proof import price_schema, prices_table
 from .result_tables import RESULT_TABLES
+from .resuming import files_told, identity, lasting_work
 from .scenario import Scenario
 from .shard_problems import ShardedBlock, ShardedRun, make_sharded_blocks, settle, solve_blocks
 from .shard_results import TABLES, Frame, Moved, Shown, Whole, known_of_all, show_shard, whole_of
@@ -77,27 +86,37 @@ def stream(
     draw: Callable[[Plan, pl.DataFrame], Callable[[Path], None]] | None = None,
     tell: Callable[[str], object] = lambda text: None,
     solve: Callable = settle,
+    fresh: bool = False,
 ) -> Summary:
     """Plans readings (of `source`, a path or frame; those of the scenario where None) from disk into a result folder, and audits the plan.
 
     The folder is written whole or not at all. `draw(plan, audit)` gives what adds pictures and a report to it, `tell` hears how
-    much disk is used. Raises what `optimise` raises, and `InputError` where there is too little disk.
+    much disk is used. Work on files that was cut off is gone on with, unless it is to be `fresh`. Raises what `optimise` raises,
+    and `InputError` where there is too little disk, or where the work that was cut off is another run's.
     """
     faults = streaming_faults(scenario)
     if faults:
         raise InputError(*faults)
-    watch, began = Stopwatch(), datetime.now(UTC)
-    with whole_folder(folder) as new, work_folder(folder) as work:
+    watch, began, files = Stopwatch(), datetime.now(UTC), _files_told(scenario, source)
+    with (
+        team_for(scenario) as team,
+        lasting_work(folder, fresh or files is None, tell, files is not None) as lasting,
+        whole_folder(folder) as new,
+    ):
+        keep, work = lasting.open(identity(__version__, scenario.model_dump(mode="json"), files)), lasting.place
+        busy = team if scenario.parallel.enabled else CORES
         with watch.stage("reading"):
-            shards = shards_of(scenario, source, work, lambda rows, ordered: check_room(rows, ordered, scenario, folder, work, tell))
+            place, room = keep.room("shards"), lambda rows, ordered: check_room(rows, ordered, scenario, folder, work, tell)
+            shards = keep("shards", lambda: shards_of(scenario, source, place, room, busy))
         fingerprint = InThread(lambda: shards.fingerprint)
         with watch.stage("preparing"):
-            blocks = make_sharded_blocks(shards, scenario, work)
+            place = keep.room("blocks")
+            blocks = keep("blocks", lambda: make_sharded_blocks(shards, scenario, place, busy))
             _refuse_unfit(scenario, blocks)
         with watch.stage("solving"):
-            run = _solved(blocks, scenario, work, solve)
+            run = _solved(blocks, scenario, work, solve, team, keep)
         with watch.stage("assembling and auditing"):
-            frame, shown = shards_shown(shards, run, scenario, work)
+            frame, shown = shards_shown(shards, run, scenario, work, busy, keep)
             whole = whole_of(frame, shown)
         with watch.stage("writing"):
             solved = _claims(run, scenario, shards)
@@ -105,7 +124,8 @@ def stream(
             audit = _refuse_broken([*whole.checks, *_claim_checks(whole.sums, solved, scenario)])
             _write(new, work, shards, whole, shown, solved, scenario)
         shifts = int(whole.sums["shifts"])
-        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk"}
+        size = {"blocks": len(blocks), "shards": len(shards.parts), "shifts": shifts, "choice": "prices, from disk", "rounds": run.rounds}
+        size |= team_told(team)
         facts = {"date": began.isoformat(timespec="seconds"), "seconds": watch.seconds, **size, **machine(scenario)}
         summary = Summary(values)
         extra = draw(Plan(scenario, summary, facts, read_frames(new, scenario.calendar, [])), audit) if draw else None
@@ -113,24 +133,34 @@ def stream(
     return summary
 
 
-def shards_of(scenario: Scenario, source: Any, work: Path, room: Callable[[int, bool], None]) -> Shards:
-    """The readings of a scenario (or of `source`) in shards."""
+def shards_of(scenario: Scenario, source: Any, place: Path, room: Callable[[int, bool], None], team: Team = CORES) -> Shards:
+    """The readings of a scenario (or of `source`) in shards, in the folder `place`."""
     given = scenario.source(source)
     table, factors = given.pop("source"), given.pop("factors")
-    place = work / "shards"
-    place.mkdir()
-    return make_shards(
-        table, factors, ReadingRules(**given), scenario.missing, place, scenario.streaming.shard_rows, room=room, show=scenario.progress
-    )
+    place.mkdir(exist_ok=True)
+    rules, rows = ReadingRules(**given), scenario.streaming.shard_rows
+    return make_shards(table, factors, rules, scenario.missing, place, rows, room=room, team=team, show=scenario.progress)
+
+
+def _files_told(scenario: Scenario, source: Any) -> list[list[Any]] | None:
+    """What tells the files of readings and factors from others; None where readings come from no file."""
+    given = {"source": source, "factors": None} if source is not None else scenario.source() if scenario.readings != "demo" else {}
+    paths = [given.get("source"), *([given["factors"]] if given.get("factors") else [])]
+    if not all(isinstance(path, str | Path) for path in paths):
+        return None
+    return files_told([file for path in paths for file in files_of(path, "readings")])
 
 # %% ../nbs/api/27_streaming.ipynb #c009
-def _solved(blocks: Sequence[ShardedBlock], scenario: Scenario, work: Path, solve: Callable) -> ShardedRun:
+def _solved(
+    blocks: Sequence[ShardedBlock], scenario: Scenario, work: Path, solve: Callable, team: Team, keep: Keep
+) -> ShardedRun:
     """The run at the model's λ, lowered where the model asks for more energy than it moves."""
     start = scenario.model.min_saving([movable for block in blocks for movable in block.movable])
-    runs = iter(range(1_000_000))
+    runs = itertools.count()
 
     def at(step: float | None) -> ShardedRun:
-        return solve_blocks(blocks, step, scenario, work / f"run-{next(runs)}", solve)
+        name = f"run-{next(runs)}"
+        return solve_blocks(blocks, step, scenario, work / f"{name}.files", solve, team, keep.within(name))
 
     return with_enough(start, scenario.model.least_total_kwh, at)
 
@@ -142,17 +172,25 @@ def limits_of(scenario: Scenario, min_saving_g_per_kwh: float | None) -> dict[st
     return {limit.key: limit for limit in limits}
 
 # %% ../nbs/api/27_streaming.ipynb #c011
-def shards_shown(shards: Shards, run: ShardedRun, scenario: Scenario, work: Path) -> tuple[Frame, list[Shown]]:
+def shards_shown(
+    shards: Shards, run: ShardedRun, scenario: Scenario, work: Path, team: Team = CORES, keep: Keep = FORGET
+) -> tuple[Frame, list[Shown]]:
     """Makes all tables of households, in the work folder, and gives what each shard adds to the whole."""
-    frame = known_of_all(Frame(shards, scenario, limits_of(scenario, run.min_saving_g_per_kwh)), scenario.progress)
+    frame = known_of_all(Frame(shards, scenario, limits_of(scenario, run.min_saving_g_per_kwh)), scenario.progress, team)
     wanted = [name for name in TABLES if name != "optimised_usage" or scenario.output.optimised_usage]
     place = work / "tables"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
+    names = [f"shard-{number}" for number in range(len(shards.parts))]
+    left = [number for number, name in enumerate(names) if not keep.holds(name)]
+    show = partial(_shown, frame, replace(run, blocks=[block.bare for block in run.blocks]), place, wanted)
+    put = lambda k, shown: keep.put(names[left[k]], shown)
+    new = dict(zip(left, team.each(show, left, "assembling and auditing", scenario.progress, "shard", put), strict=True))
+    return frame, [new[number] if number in new else keep.get(name) for number, name in enumerate(names)]
 
-    def show(number: int) -> Shown:
-        return show_shard(frame, number, Moved(*run.flows(number)), place, wanted)
 
-    return frame, run_all(show, range(len(shards.parts)), "thread", None, "assembling and auditing", scenario.progress)
+def _shown(frame: Frame, run: ShardedRun, place: Path, wanted: Sequence[str], number: int) -> Shown:
+    """Makes the tables of a shard."""
+    return show_shard(frame, number, Moved(*run.flows(number)), place, wanted)
 
 # %% ../nbs/api/27_streaming.ipynb #c013
 def _claims(run: ShardedRun, scenario: Scenario, shards: Shards) -> Solved:

@@ -19,7 +19,7 @@ from . import plan as in_memory
 from .calendar import OUTSIDE
 from .comparison import table_checks
 from .folders import work_folder
-from .parallel import run_all
+from .parallel import CORES
 from .plan import Plan, claim_checks, figure_checks, read_plan
 from .problem import CustomerSum, Problem
 from .proof import price_table_checks
@@ -132,7 +132,7 @@ def proved_by_shards(blocks: Sequence[ShardedBlock], prices: Sequence[np.ndarray
         def replies(crowd: Crowd, block: ShardedBlock = block, market: Market = market, price: np.ndarray = price) -> float:
             return math.fsum(best_replies(problem_of_crowd(block, market, crowd), price))
 
-        own = run_all(replies, crowds, "thread", None, "proving the bound", block is blocks[0])
+        own = CORES.each(replies, crowds, "proving the bound", block is blocks[0], "shard")
         found.append(math.fsum(own) / (1 - 2 * ROUNDING) + math.fsum(price[sold] * room[sold]))
     return math.fsum(found) * (1 + 1e-12)
 
@@ -144,7 +144,8 @@ def audit_from_disk(folder: str | Path, readings_path: str | Path | None = None)
     if readings_path is not None:
         scenario = scenario.replace({"readings": str(Path(readings_path).expanduser().resolve())})
     with work_folder(folder) as work:
-        shards = shards_of(scenario, None, work, lambda rows, ordered: check_room(rows, ordered, scenario, folder, work, lambda text: None))
+        room = lambda rows, ordered: check_room(rows, ordered, scenario, folder, work, lambda text: None)
+        shards = shards_of(scenario, None, work / "shards", room)
         return check_table(_all_checks(replace(plan, scenario=scenario), shards, Path(folder).expanduser().resolve(), work))
 
 
@@ -156,7 +157,7 @@ def _all_checks(plan: Plan, shards: Shards, place: Path, work: Path) -> list[Che
     order = [fault for table in stored.values() for fault in table.check()]
     (work / "tables").mkdir()
     every = range(len(shards.parts))
-    compared = run_all(lambda n: _compared(frame, n, stored, work / "tables"), every, "thread", None, "auditing", show)
+    compared = CORES.each(lambda n: _compared(frame, n, stored, work / "tables"), every, "auditing", show, "shard")
     shown = [one.shown for one in compared]
     whole = whole_of(frame, shown)
     checks = [*whole.checks, *figure_checks(plan.summary, whole.figures)]

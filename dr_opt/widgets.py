@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .basics import DrOptError, InputError, counted
+from .beside import Beside, CancelledError
 from .controls import LABEL, MAKERS, Control, HoursGrid, ShiftTable, toolkit
 from dr_opt.form import (
     Judged,
@@ -35,7 +36,6 @@ from dr_opt.form import (
     tabs_of,
     values_of,
 )
-from .parallel import Beside, CancelledError
 from .parameters import first_sentence, plain
 from .plan import Plan
 from .readings import Readings

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from test_exactness import random_case
 
 from dr_opt.basics import InputError, SolverError, heard_by, parameter, progress
+from dr_opt.beside import CancelledError, InProcess, InThread
 from dr_opt.constraints.behavioural import DAYS, STUDY_PEAK_HOURS
 from dr_opt.form import (
     Node,
@@ -44,7 +45,6 @@ from dr_opt.form import (
     toggled,
     values_of,
 )
-from dr_opt.parallel import CancelledError, InProcess, InThread
 from dr_opt.parameters import known_paths, mapping_of, plain
 from dr_opt.plan import Plan
 from dr_opt.problem import Limit, limits, register_limit
@@ -463,7 +463,7 @@ def test_a_process_does_not_outlive_its_parent(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "if __name__ == '__main__':\n"
-        "    from dr_opt.parallel import InProcess; import test_form, time\n"
+        "    from dr_opt.beside import InProcess; import test_form, time\n"
         "    work = InProcess(test_form.nested, sys.argv[1]); time.sleep(900)\n"
     )
     script = tmp_path / "parent.py"

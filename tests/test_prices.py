@@ -61,7 +61,7 @@ def town(customers: int, days: int = 7, seed: int = 1) -> Problem:
 def reply_values(market: Market, crowd: Crowd, rules: Rules, price: np.ndarray) -> tuple[np.ndarray, float]:
     """(C,) g: what each customer's reply is worth at a price vector, and how much more all of them might gain."""
     worth, lanes = worth_of(market, market.arcs.value, price), lanes_of(market, np.ones(market.profiles, bool))
-    totals = totals_of(market, rules, lanes, [crowd], [np.arange(len(crowd))], [worth], market.arcs.value)
+    totals = totals_of(market, rules, lanes, [replace(crowd, group=np.arange(len(crowd)))], [worth], market.arcs.value, groups=len(crowd))
     return totals.lane_kwh[0] @ lane_worth(lanes, worth), float(totals.above_g[0])
 
 

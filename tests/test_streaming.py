@@ -341,10 +341,10 @@ def test_a_broken_limit_leaves_the_old_results(tmp_path: Path) -> None:
     stream(tmp_path / "out", scenario, frame)
     before = (tmp_path / "out/shifts.parquet").read_bytes()
 
-    def too_much(market: Any, crowds: Any, effort: Any) -> Any:
+    def too_much(*asked: Any, **more: Any) -> Any:
         from dataclasses import replace
 
-        found = settle(market, crowds, effort)
+        found = settle(*asked, **more)
         return replace(found, flows=tuple(replace(flows, kwh=3 * flows.kwh) for flows in found.flows))
 
     with pytest.raises(AuditError, match="The plan fails its audit"):
@@ -354,7 +354,7 @@ def test_a_broken_limit_leaves_the_old_results(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    def interrupted(market: Any, crowds: Any, effort: Any) -> Any:
+    def interrupted(*asked: Any, **more: Any) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -19,6 +19,7 @@ import scipy.sparse
 
 from ..basics import InputError, Registry
 from ..calendar import OUTSIDE
+from ..parallel import Alone, Team
 from ..problem import DUST_KWH, CitySum, Problem
 
 # %% ../../nbs/api/15_solver.ipynb #c005
@@ -106,7 +107,8 @@ class Effort:
     """What a solver is asked to spend (gap, relative; seconds; threads; seed), by which back-end, and options under its own names.
 
     `order` is greedy's, `repair` the relaxation's (false: its flows as they are, which are no plan), `rho_g_per_kwh2` the
-    weight of the comfort cost in the continuous family, and `begun` a plan of the same block that a search may begin from.
+    weight of the comfort cost in the continuous family, and `begun` a plan of the same block that a search may begin from. `team`
+    shares the customers of one block, for back-ends that can use one.
     """
 
     gap: float = 1e-4
@@ -118,6 +120,7 @@ class Effort:
     repair: bool = True
     rho_g_per_kwh2: float = 100.0
     begun: Flows | None = None
+    team: Team = field(default_factory=Alone)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 # %% ../../nbs/api/15_solver.ipynb #c011
