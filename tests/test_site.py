@@ -220,7 +220,7 @@ def test_benchmarks_come_with_their_command(tmp_path: Path) -> None:
 @needs_pandoc
 def test_the_whole_site_has_no_faults() -> None:
     ran = subprocess.run(
-        [sys.executable, TOP / ".ci/site", "--no-preview"], cwd=TOP, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, TOP / ".ci/site", "--no-preview"], cwd=TOP, capture_output=True, text=True, timeout=600, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert (TOP / "_proc/reference/formulation.qmd").is_file()
