@@ -22,8 +22,9 @@ from dr_opt.readings import read_readings
 from dr_opt.scenario import Scenario
 from dr_opt.solver.base import Effort
 from dr_opt.solver.crowd import Crowd, Gathering, Market
-from dr_opt.solver.prices import city_of, settle
+from dr_opt.solver.prices import settle
 from dr_opt.solver.replies import worth_of
+from dr_opt.solver.search import city_of
 from dr_opt.synthesis import synthesise
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -26,9 +26,10 @@ from dr_opt.solver.backends import backends
 from dr_opt.solver.base import Answer, Effort, Flows, Status, families
 from dr_opt.solver.certificate import best_replies, price_bound
 from dr_opt.solver.crowd import Crowd, Gathering, Market
-from dr_opt.solver.prices import bound_of, lane_worth, settle
+from dr_opt.solver.prices import settle
 from dr_opt.solver.replies import lanes_of, moves_of, totals_of, worth_of
 from dr_opt.solver.rules import Rules, rules_of
+from dr_opt.solver.search import bound_of, lane_worth
 from dr_opt.synthesis import synthesise
 
 PRICES = {"family": "milp", "backend": "prices", "gap": 0.0}
