@@ -1,0 +1,613 @@
+"""The study of Delhi and Mumbai, all of it again: `python benchmarks/study.py --size full` (or `small`, as the tests do).
+
+Works every figure out anew and compares it with what is stored in results/study_full.json (study_small.json), and with what
+the pages in nbs/studies and README.md say. Where one has drifted, it is named with its stated and its new value, and the exit
+code is 1. With `--store`, the new figures are stored instead, with the table and the picture of README.md; run the pages again
+then (`python .ci/notebooks nbs/studies/delhi.ipynb` and so on). `--only` takes some of the items, `--pages` compares what is
+stored with what the pages say and computes nothing.
+
+All households are synthetic, but for the item `real`: with `--real PATH`, real readings in the research data's columns are
+planned as well, and stored in results/study_real.json; otherwise this is left out, and said so.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+from against_greedy import STRICT
+from city_end_to_end import write_readings
+from study_pages import RESULTS, SIZES, TOP, check_pages, drift, stored
+
+import dr_opt
+from dr_opt.pipeline import make_problems
+from dr_opt.problem import Problem
+from dr_opt.solver import greedy
+from dr_opt.solver.base import Flows, achieved
+from dr_opt.synthesis import SEASONS as SEASON_OF_MONTH
+from dr_opt.synthesis import split_customers
+
+Figures = dict[str, Any]
+CITIES = ("delhi", "mumbai")
+START, DAYS = date(2025, 11, 3), 14
+HERE = Path(__file__).resolve().parent
+README_TABLE = RESULTS / "study_readme.md"
+PICTURE = TOP / "nbs" / "studies" / "images" / "study.png"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many households each part of the study has, and how often chance is asked."""
+
+    city: int  # households of both cities in the headline figures
+    sample: int  # where a setting is varied
+    families: int  # where every solver family plans
+    share: float  # of the published study's households, for greedy and prices at the size of a city
+    draws: int  # of the marginal factors, for the same plan
+    replans: int  # of the marginal factors, each with a plan of its own
+    orders: int  # of the customers
+    gap: float  # within which a plan is good enough where settings are varied
+    steps: int  # values of each setting that is varied, from the loosest on
+    from_disk: bool
+
+
+SIZE = {
+    "full": Size(238_479, 5_000, 1_000, 1.0, 10_000, 20, 10, 5e-4, 9, True),
+    "small": Size(300, 150, 60, 0.002, 2_000, 3, 3, 1e-2, 2, False),
+}
+
+RELAXED = {
+    **STRICT,
+    "max_moves_per_day": {"limit": 2},
+    "max_moves_per_week": {"limit": 7},
+    "max_shift_window": {"hours": 3},
+    "peak_hour_comfort": {"max_reduction_percent": 80, "scope": "per_city"},
+}
+POLICIES: dict[str, Figures] = {"default": {}, "strict": STRICT, "relaxed": RELAXED}
+MODELS: dict[str, Figures] = {name: {"name": name} for name in ("ImpactPrioritised", "ConveniencePrioritised", "HighUsageFocus")}
+NOTHING_BUT = dict.fromkeys(name for name in dr_opt.Constraints.model_fields if name not in ("move_counting", "conservation"))
+NOTEBOOK = {  # the three policies of the notebook that this package began as: a window, and nothing else that ties slots or households
+    "1 h, at most 30 % of a day": {"max_shift_window": {"hours": 1}, "max_customer_shift": {"percent": 30}},
+    "2 h": {"max_shift_window": {"hours": 2}},
+    "4 h, days that promise 5 %": {"max_shift_window": {"hours": 4}, "min_day_potential": {"percent": 5}},
+}
+SWEEPS: dict[str, tuple[str, Sequence[float]]] = {
+    "X": ("max_moves_per_day.limit", (1, 2, 3, 4)),
+    "Y": ("max_moves_per_week.limit", (1, 2, 3, 5, 7)),
+    "H": ("max_shift_window.hours", (0.5, 1, 2, 3, 4, 6, 12)),
+    "Z": ("peak_hour_comfort.max_reduction_percent", (0, 10, 30, 50, 80, 100)),
+    "P": ("regional_shift_cap.percent", (0.5, 1, 2, 5, 10)),
+    "R": ("household_minimum_usage.percent_of_robust_max", (0, 10, 25, 50)),
+    "alpha": ("no_new_spike.alpha_peak_cap_percent", (1, 2, 5, 10, 25)),
+}
+SEASONS = {"February": "2025-02-03", "May": "2025-05-05", "August": "2025-08-04", "November": "2025-11-03"}
+
+
+# ---- one plan and its figures --------------------------------------------------------------------------------------
+
+
+@cache
+def readings_of(cities: tuple[str, ...], households: int, start: str = START.isoformat(), days: int = DAYS) -> dr_opt.Readings:
+    """Synthetic households, the same for the same arguments."""
+    return dr_opt.read_readings(dr_opt.synthesise(cities, customers=households, days=days, start=start), show_progress=False)
+
+
+def scenario_of(constraints: Figures, model: Figures | None = None, **solver: Any) -> dr_opt.Scenario:
+    """A scenario without progress bars; prices find the plan, unless said otherwise."""
+    solver = {"family": "milp", **({} if "family" in solver else {"backend": "prices"}), **solver}
+    return dr_opt.Scenario.from_mapping(
+        {"constraints": constraints, "model": model or {"name": "ImpactPrioritised"}, "solver": solver, "progress": False}
+    )
+
+
+TAKEN = (
+    "usage_kwh", "kwh_moved", "share_moved_percent", "tco2_avoided", "marginal_reduction_percent", "average_tco2_change",
+    "average_reduction_percent", "average_increase_share_percent", "g_per_kwh_moved", "moves", "splits", "households_asked",
+    "moves_per_household_week", "mean_minutes",
+)  # fmt: skip
+
+
+def figures_of(summary: Mapping[str, Any], households: Mapping[str, int], days: int = DAYS) -> Figures:
+    """The figures of a plan, in total and by city, also per household and per move."""
+    found: Figures = {}
+    for name, part in {"total": summary["total"], **summary["cities"]}.items():
+        figures = {figure: part[figure] for figure in TAKEN}
+        number, grams = sum(households.values()) if name == "total" else households[name], 1e6 * part["tco2_avoided"]
+        figures["households"] = number
+        figures["kg_per_household_week"] = grams / 1000 / number / (days / 7)
+        figures["kg_per_household_year"] = figures["kg_per_household_week"] * 365.25 / 7
+        figures["kwh_per_move"] = part["kwh_moved"] / max(part["moves"], 1)
+        figures["g_per_move"] = grams / max(part["moves"], 1)
+        figures["average_g_per_kwh_moved"] = -1e6 * (part["average_tco2_change"] or 0.0) / max(part["kwh_moved"], 1e-9)
+        found[name] = figures
+    found["gap_percent"] = None if summary["gap"] is None else 100 * summary["gap"]
+    return found
+
+
+def households_in(readings: dr_opt.Readings) -> dict[str, int]:
+    """Households of each city."""
+    counts = readings.frame.select("city", "customer_id").unique().group_by("city").len().sort("city")
+    return dict(counts.iter_rows())
+
+
+def plan_of(readings: dr_opt.Readings, constraints: Figures, model: Figures | None = None, **solver: Any) -> dr_opt.Plan:
+    """An audited plan."""
+    plan = dr_opt.optimise(readings, scenario_of(constraints, model, **solver))
+    assert isinstance(plan, dr_opt.Plan)
+    return plan
+
+
+def figures(readings: dr_opt.Readings, constraints: Figures, model: Figures | None = None, days: int = DAYS, **solver: Any) -> Figures:
+    """The figures of the plan for these readings."""
+    return figures_of(plan_of(readings, constraints, model, **solver).summary, households_in(readings), days)
+
+
+def total(found: Figures) -> Figures:
+    """Only what a plan comes to in all."""
+    return {**found["total"], "gap_percent": found["gap_percent"]}
+
+
+def compared(found: dict[str, Figures], base: str) -> dict[str, Figures]:
+    """The totals, each with what it saves in per cent of what the plan `base` saves."""
+    most = found[base]["tco2_avoided"]
+    return {name: {**row, "percent_of_base": 100 * row["tco2_avoided"] / most} for name, row in found.items()}
+
+
+# ---- the headline --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the headline needs of a plan, in memory or on disk."""
+
+    summary: Mapping[str, Any]
+    customer_days: pl.LazyFrame
+    shifts: pl.LazyFrame
+    load: pl.LazyFrame
+    city_days: pl.LazyFrame
+
+
+def in_memory(size: Size) -> Callable[[Figures, Figures], Result]:
+    """Plans by `dr_opt.optimise`."""
+
+    def run(constraints: Figures, model: Figures) -> Result:
+        plan = plan_of(readings_of(CITIES, size.city), constraints, model, gap=size.gap)
+        return Result(plan.summary, *(f.lazy() for f in (plan.customer_days, plan.shifts, plan.load, plan.city_days)))
+
+    return run
+
+
+def from_disk(size: Size, folder: Path) -> Callable[[Figures, Figures], Result]:
+    """Plans by `dr-opt run` from readings on disk, in a process of its own."""
+    readings = folder / "readings"
+    write_readings(readings, size.city, DAYS, "household")
+
+    def run(constraints: Figures, model: Figures) -> Result:
+        scenario, out = folder / "scenario.yaml", folder / "out"
+        content = {"readings": str(readings), "solver": {"family": "milp", "backend": "prices"}, "streaming": {"enabled": True}}
+        scenario.write_text(yaml.safe_dump({**content, "constraints": constraints, "model": model}), encoding="utf-8")
+        command = [sys.executable, "-c", "from dr_opt.cli import main; main()", "run", str(scenario), "--out", str(out), "--no-figures"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        tables = (pl.scan_parquet(out / f"{name}.parquet") for name in ("customer_days", "shifts", "load", "city_days"))
+        return Result(json.loads((out / "summary.json").read_text(encoding="utf-8")), *tables)
+
+    return run
+
+
+def denominators(days: pl.LazyFrame, kinds: Sequence[str] = ("marginal", "average")) -> Figures:
+    """The same saving in per cent of more or less: of everything, of what households that are asked emit, of days with a move alone."""
+    found: Figures = {}
+    asked, moved = (pl.col("moves").sum().over("customer_id") > 0), pl.col("moves") > 0
+    for kind in kinds:
+        before = pl.col(f"{kind}_g_before")
+        whole = {"everything": before.sum(), "asked": before.filter(asked).sum(), "moved": before.filter(moved).sum()}
+        row = days.select(**whole, saved=-pl.col(f"{kind}_g_delta").sum()).collect().row(0, named=True)
+        found[kind] = {name: 100 * row["saved"] / row[name] for name in ("everything", "asked", "moved")}
+    return found
+
+
+def by_weekday(shifts: pl.LazyFrame) -> Figures:
+    """Per cent of the moves, and grams a move, on each day of the week, Monday first."""
+    moves = shifts.group_by("move_id", "city").agg(pl.col("day").first(), -pl.col("marginal_g_delta").sum().alias("g"))
+    days = moves.group_by(pl.col("day").dt.weekday().alias("weekday")).agg(pl.len(), pl.col("g").mean()).sort("weekday").collect()
+    rows = {row["weekday"]: row for row in days.iter_rows(named=True)}
+    share = [100 * rows[day]["len"] / days["len"].sum() if day in rows else 0.0 for day in range(1, 8)]
+    return {"share_percent": share, "first_three_days_percent": sum(share[:3])}
+
+
+def by_hour(load: pl.LazyFrame) -> Figures:
+    """The mean day of each city in half-hours: load before, after and at most (kWh), and both factors (g/kWh)."""
+    names = ["load_before_kwh", "load_after_kwh", "limit_kwh", "marginal_g_per_kwh", "average_g_per_kwh"]
+    clock = pl.col("time").dt.strftime("%H:%M").alias("clock")
+    mean = load.group_by("city", clock).agg(pl.col(names).mean()).sort("city", "clock").collect()
+    return {city: {name: part[name].round(4).to_list() for name in names} for (city,), part in mean.group_by("city", maintain_order=True)}
+
+
+def caps(city_days: pl.LazyFrame) -> Figures:
+    """How much of each city's caps is used on its tightest day, %."""
+    used = [name for name in city_days.collect_schema().names() if name.endswith("used_percent")]
+    most = city_days.group_by("city").agg(pl.col(used).max()).sort("city").collect()
+    return {row.pop("city"): row for row in most.iter_rows(named=True)}
+
+
+def headline_of(result: Result, households: Mapping[str, int]) -> Figures:
+    """All that the pages tell of one plan of both cities."""
+    split = {city: pl.col("city") == city for city in households}
+    found = figures_of(result.summary, households)
+    found["denominators"] = {city: denominators(result.customer_days.filter(mine)) for city, mine in split.items()}
+    found["weekday"] = {city: by_weekday(result.shifts.filter(mine)) for city, mine in split.items()}
+    found["caps"], found["by_hour"] = caps(result.city_days), by_hour(result.load)
+    return found
+
+
+def headline(size: Size) -> Figures:
+    """The policies, and the personalities under the default one, at the study's own scale."""
+    households = split_customers(CITIES, size.city)
+    asked = {name: (policy, MODELS["ImpactPrioritised"]) for name, policy in POLICIES.items()}
+    asked |= {"convenience": ({}, MODELS["ConveniencePrioritised"]), "high_usage": ({}, MODELS["HighUsageFocus"])}
+    with tempfile.TemporaryDirectory() as folder:
+        run = from_disk(size, Path(folder)) if size.from_disk else in_memory(size)
+        return {name: told(name, headline_of(run(*what), households)) for name, what in asked.items()}
+
+
+# ---- one setting at a time -----------------------------------------------------------------------------------------
+
+
+def personalities(size: Size) -> Figures:
+    """Three policies by three personalities."""
+    readings = readings_of(CITIES, size.sample)
+    return {
+        policy: {model: total(figures(readings, limits, MODELS[model], gap=size.gap)) for model in MODELS}
+        for policy, limits in POLICIES.items()
+    }
+
+
+def notebook(size: Size) -> Figures:
+    """The first notebook's three policies: no counts, no caps, no floors."""
+    readings = readings_of(CITIES, size.families)
+    return {name: total(figures(readings, {**NOTHING_BUT, **limits}, gap=size.gap)) for name, limits in NOTEBOOK.items()}
+
+
+def sensitivity(size: Size) -> Figures:
+    """One parameter at a time, the others as the default has them."""
+    readings, found = readings_of(CITIES, size.sample), {}
+    base = scenario_of({}, gap=size.gap)
+    for letter, (path, values) in SWEEPS.items():
+        rows = []
+        for value in values[-size.steps :]:
+            plan = dr_opt.optimise(readings, base.replace({f"constraints.{path}": value}))
+            rows.append({"value": value, **total(figures_of(plan.summary, households_in(readings)))})
+        found[letter] = told(letter, rows)
+    return found
+
+
+def comfort(size: Size) -> Figures:
+    """Whose peak is protected, and over what: a slot, an hour, the listed hours of a day; with one move a day and with three."""
+    readings = readings_of(CITIES, size.sample)
+    found = {}
+    for moves, week in ((1, 3), (3, 21)):
+        counts = {"max_moves_per_day": {"limit": moves}, "max_moves_per_week": {"limit": week}}
+        for scope in ("per_customer", "per_city"):
+            for group in ("slot", "hour", "day"):
+                limit = {"max_reduction_percent": 30, "scope": scope, "group": group}
+                found[f"{moves} a day, {scope}, {group}"] = total(figures(readings, {**counts, "peak_hour_comfort": limit}, gap=size.gap))
+        found[f"{moves} a day, off"] = total(figures(readings, {**counts, "peak_hour_comfort": None}, gap=size.gap))
+    return found
+
+
+TIGHT = {"no_new_spike": {"alpha_peak_cap_percent": 1}}
+
+
+def guards(size: Size) -> Figures:
+    """What it costs to forbid moves that emit more, and moves that raise the average; under the default limits and with little room."""
+    readings, found = readings_of(CITIES, size.sample), {}
+    for name, limits in {"default": {}, **({} if size.steps < 5 else {"alpha 1 %": TIGHT})}.items():
+        rows = {
+            "as it is": total(figures(readings, limits, gap=size.gap)),
+            "harmful moves allowed": total(figures(readings, {**limits, "only_saving_moves": None}, gap=size.gap)),
+            "no average increase": total(figures(readings, {**limits, "no_average_increase": {}}, gap=size.gap)),
+        }
+        found[name] = compared(rows, "as it is")
+    return found
+
+
+def shadow(size: Size) -> Figures:
+    """What one more of each limit would save, by policy, most first."""
+    readings, found = readings_of(CITIES, size.sample), {}
+    for name, limits in POLICIES.items():
+        table = dr_opt.shadow_prices(plan_of(readings, limits, gap=size.gap))
+        keep = ["limit", "parameter", "now", "with_one_more", "percent"]
+        found[name] = {f"{row['limit']}.{row['parameter']}": row for row in table.select(keep).iter_rows(named=True)}
+    return found
+
+
+def seasons(size: Size) -> Figures:
+    """Two weeks of four months: the default limits, by city."""
+    return {name: figures(readings_of(CITIES, size.sample, start), {}, gap=size.gap) for name, start in SEASONS.items()}
+
+
+# ---- in what order -------------------------------------------------------------------------------------------------
+
+
+def household_by_household(problem: Problem, turn: np.ndarray) -> Flows:
+    """Flows as the published study found them: day after day, and on each day one household after another, in the order `turn`."""
+    candidates = greedy._candidates(problem, "chronological")
+    candidates = candidates._replace(day=candidates.day * len(turn) + turn[candidates.customer])
+    arcs = problem.arcs
+    routes = greedy._Routes(arcs.destination, arcs.value, arcs.minutes)
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    own, shared = greedy._own(problem), greedy._shared(problem)
+    k, a, kwh = greedy._fill(greedy.MOST_ROUNDS, False, problem.count_pairs, nothing, candidates, routes, own, shared)
+    return Flows(candidates.customer[k], candidates.slot[k], arcs.destination[a], kwh)
+
+
+def grams_by_turn(problems: Sequence[Problem], seed: int) -> float:
+    """What household by household saves in one order of customers, t."""
+    chance = np.random.default_rng(seed)
+    return sum(achieved(p, household_by_household(p, chance.permutation(len(p.block.customers)))) for p in problems) / 1e6
+
+
+def quota(size: Size) -> Figures:
+    """Where the week's quota goes, and what the order of days and of customers costs, by policy."""
+    readings, found = readings_of(CITIES, size.sample), {}
+    policies = {**POLICIES, **({} if size.steps < 5 else {"alpha 1 %": TIGHT})}
+    for name, limits in policies.items():
+        best = plan_of(readings, limits, gap=size.gap)
+        rows: Figures = {"best": {**total(figures_of(best.summary, households_in(readings))), **by_weekday(best.shifts.lazy())}}
+        for order in ("saving", "chronological"):
+            plan = plan_of(readings, limits, family="greedy", order=order)
+            rows[order] = {**total(figures_of(plan.summary, households_in(readings))), **by_weekday(plan.shifts.lazy())}
+        problems = make_problems(readings, scenario_of(limits))
+        saved = [grams_by_turn(problems, seed) for seed in range(size.orders)]
+        rows = compared(rows, "best")
+        most = rows["best"]["tco2_avoided"]
+        rows["household by household"] = {
+            "least_tco2": min(saved), "most_tco2": max(saved), "mean_percent_of_best": 100 * float(np.mean(saved)) / most,
+            "spread_percent": 100 * (max(saved) - min(saved)) / float(np.mean(saved)), "orders": size.orders,
+        }  # fmt: skip
+        found[name] = told(name, rows)
+    return found
+
+
+def families(size: Size) -> Figures:
+    """Every family whose answer does not hang on the clock: one city, two weeks, the default limits."""
+    readings, rows = readings_of(("delhi",), size.families), {}
+    rows["milp, prices"] = total(figures(readings, {}, gap=size.gap))
+    rows["lp, highs"] = total(figures(readings, {}, family="lp", backend="highs"))
+    for order in greedy.ORDERS:
+        rows[f"greedy, {order}"] = total(figures(readings, {}, family="greedy", order=order))
+    return compared(rows, "milp, prices")
+
+
+def city_methods(size: Size) -> Figures:
+    """Prices and greedy on the arrays of both cities, strict policy: benchmarks/against_greedy.py."""
+    found: Figures = {}
+    for method in ("prices", "saving", "chronological"):
+        command = [sys.executable, str(HERE / "against_greedy.py"), "--only", method, "--share", str(size.share)]
+        row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        found[method] = {"tco2": row["g"] / 1e6, "gwh": row["kwh"] / 1e6, "g_per_kwh": row["g"] / row["kwh"]}
+        most = found["prices"]["tco2"] if method != "prices" else row["bound_g"] / 1e6
+        found[method]["below_best_percent"] = 100 * (1 - found[method]["tco2"] / most)
+    return found
+
+
+# ---- what is not known ---------------------------------------------------------------------------------------------
+
+
+def errors_of_factors(month: int = 11) -> tuple[np.ndarray, np.ndarray]:
+    """Marginal factor of each hour in the month's season and the standard error of its regression, (24,), g/kWh.
+
+    A slope b with a fit of R² over n points has the standard error |b| √((1/R² − 1)/(n − 2)).
+    """
+    table = pl.read_csv((files("dr_opt") / "data" / "grid_india_mef_by_season_hour.csv").read_bytes())
+    season = SEASON_OF_MONTH[month - 1]
+    mine = table.filter(season=season).sort("hour")
+    slope, r2, n = (mine[name].to_numpy() for name in ("mef_g_per_kwh", "r2", "n"))
+    return slope, np.abs(slope) * np.sqrt((1 / r2 - 1) / (n - 2))
+
+
+def with_factors(readings: dr_opt.Readings, by_hour: np.ndarray) -> dr_opt.Readings:
+    """The same readings with other marginal factors."""
+    frame = readings.frame.select("customer_id", "time", "city", "usage_kwh", "average_g_per_kwh")
+    marginal = pl.Series(by_hour).gather(frame["time"].dt.hour().cast(pl.UInt32)).alias("marginal_g_per_kwh")
+    columns = {"customer": "customer_id", "time": "time", "city": "city", "usage": "usage_kwh"}
+    columns |= {"marginal": "marginal_g_per_kwh", "average": "average_g_per_kwh"}
+    return dr_opt.read_readings(frame.with_columns(marginal), dr_opt.Columns(**columns), show_progress=False)
+
+
+def net_by_hour(shifts: pl.DataFrame) -> np.ndarray:
+    """Energy that leaves each hour of the day less what arrives there, (24,), kWh."""
+    leaves, arrives = (
+        np.bincount(shifts[end].dt.hour().to_numpy(), shifts["kwh"].to_numpy(), minlength=24) for end in ("original_time", "shifted_time")
+    )
+    return leaves - arrives
+
+
+def factors(size: Size) -> Figures:
+    """How far the savings move when the marginal factors are drawn again within their regression's error."""
+    slope, error = errors_of_factors()
+    chance = np.random.default_rng(0)
+    readings = readings_of(CITIES, size.sample)
+    net = net_by_hour(plan_of(readings, {}, gap=size.gap).shifts)
+    percent = 100 * error / slope
+    found: Figures = {"least_error_percent": float(percent.min()), "most_error_percent": float(percent.max())}
+    for times in (1, 3):
+        saved = (slope + times * error * chance.standard_normal((size.draws, 24))) @ net / (slope @ net)
+        low, high = np.percentile(saved, [5, 95])
+        found[f"same plan, error times {times}"] = {"low_percent": 100 * (low - 1), "high_percent": 100 * (high - 1), "draws": size.draws}
+    few = readings_of(CITIES, size.families)
+    best = slope @ net_by_hour(plan_of(few, {}, gap=size.gap).shifts)
+    rows = []
+    for _ in range(size.replans):
+        drawn = slope + error * chance.standard_normal(24)
+        net = net_by_hour(plan_of(with_factors(few, drawn), {}, gap=size.gap).shifts)
+        rows.append((drawn @ net / best, slope @ net / best))
+    claimed, worth = np.array(rows).mean(axis=0)
+    found["plan by drawn factors"] = {"claims_percent": 100 * (claimed - 1), "is_worth_percent": 100 * (worth - 1), "draws": size.replans}
+    return found
+
+
+def repeated(plan: dr_opt.Plan) -> Figures:
+    """What a plan made from last week's readings saves when it is carried out this week, of what this week's best plan saves, %.
+
+    A household moves what it was asked for, as far as the slot holds it: `asked`; or the same share of the slot: `share`.
+    """
+    facts = plan.tables.readings.select("city", "customer_id", "time", "usage_kwh", "marginal_g_per_kwh")
+    shifts = plan.shifts.with_columns(time=pl.col("original_time") + pl.duration(days=7), to=pl.col("shifted_time") + pl.duration(days=7))
+    keys = ["city", "customer_id"]
+    later = shifts.join(facts, on=[*keys, "time"]).join(facts.drop("usage_kwh").rename({"time": "to"}), on=[*keys, "to"], suffix="_to")
+    later = later.drop_nulls(["usage_kwh", "marginal_g_per_kwh", "marginal_g_per_kwh_to"])
+    saving = pl.col("marginal_g_per_kwh") - pl.col("marginal_g_per_kwh_to")
+    split = pl.col("kwh").sum().over("customer_id", "original_time")
+    amounts = {
+        "asked": pl.col("kwh") / split * pl.min_horizontal(split, "usage_kwh"),
+        "share": pl.col("kwh") / pl.col("source_kwh_before") * pl.col("usage_kwh"),
+    }
+    first = plan.tables.readings["time"].min() + timedelta(days=7)
+    best = -plan.shifts.filter(pl.col("original_time") >= first)["marginal_g_delta"].sum()
+    return {name: 100 * later.select((kwh * saving).sum()).item() / best for name, kwh in amounts.items()}
+
+
+def foresight(size: Size) -> Figures:
+    """How much of the saving is left without knowing the week beforehand."""
+    readings = readings_of(CITIES, size.sample)
+    return {name: repeated(plan_of(readings, limits, gap=size.gap)) for name, limits in POLICIES.items()}
+
+
+# ---- real households -----------------------------------------------------------------------------------------------
+
+
+def real(path: Path) -> Figures:
+    """The same questions of real readings."""
+    readings = dr_opt.read_readings(path, show_progress=False)
+    number, days = households_in(readings), readings.frame["time"].dt.date().n_unique()
+    found: Figures = {"households": number, "days": days, "policies": {}, "models": {}, "orders": {}, "foresight": {}}
+    for name, limits in POLICIES.items():
+        plan = plan_of(readings, limits)
+        found["policies"][name] = figures_of(plan.summary, number, days)
+        found["policies"][name]["denominators"] = {c: denominators(plan.customer_days.lazy().filter(city=c)) for c in number}
+        found["foresight"][name] = repeated(plan)
+        rows = {"best": {**total(found["policies"][name]), **by_weekday(plan.shifts.lazy())}}
+        for order in ("saving", "chronological"):
+            other = plan_of(readings, limits, family="greedy", order=order)
+            rows[order] = {**total(figures_of(other.summary, number, days)), **by_weekday(other.shifts.lazy())}
+        found["orders"][name] = compared(rows, "best")
+    for model in MODELS:
+        found["models"][model] = figures(readings, {}, MODELS[model], days)
+    guarded = figures(readings, {"no_average_increase": {}}, days=days)
+    found["no_average_increase"] = guarded
+    return found
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+ITEMS: dict[str, Callable[[Size], Figures]] = {
+    item.__name__: item
+    for item in (
+        headline, personalities, notebook, sensitivity, comfort, guards, shadow, quota, families, city_methods, factors, foresight, seasons,
+    )
+}  # fmt: skip
+
+
+def told(what: str, found: Any) -> Any:
+    """The same, after a word on the way."""
+    print(f"  {what}", flush=True)
+    return found
+
+
+def machine() -> Figures:
+    """The machine, without names."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    where = {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "system": platform.system(), "processor": platform.machine()}
+    return {**where, "python": platform.python_version()}
+
+
+def plain(found: Any) -> Any:
+    """Plain numbers of at most nine digits, so that files are short and the same everywhere."""
+    if isinstance(found, Mapping):
+        return {str(name): plain(part) for name, part in found.items()}
+    if isinstance(found, list | tuple):
+        return [plain(part) for part in found]
+    if isinstance(found, float | np.floating):
+        return float(f"{found:.9g}")
+    return int(found) if isinstance(found, np.integer) else found
+
+
+def store(size: str, new: Figures, seconds: Mapping[str, float]) -> None:
+    """Puts new figures beside those that are stored already."""
+    old = stored(size)
+    command = f"python benchmarks/study.py {f'--size {size}' if size in SIZE else '--only real --real PATH'} --store"
+    content = {
+        "command": command, "machine": machine(), "sizes": vars(SIZE[size]) if size in SIZE else {},
+        "seconds": {**old.get("seconds", {}), **{name: round(s, 1) for name, s in seconds.items()}},
+        "figures": {**old.get("figures", {}), **new},
+    }  # fmt: skip
+    (RESULTS / f"study_{size}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZE, default="small")
+    parser.add_argument("--only", nargs="+", choices=[*ITEMS, "real"], help="only these items")
+    parser.add_argument("--store", action="store_true", help="store the new figures instead of comparing them")
+    parser.add_argument("--pages", action="store_true", help="only compare the pages with what is stored")
+    parser.add_argument("--real", type=Path, help="real readings, in the research data's columns")
+    return parser.parse_args()
+
+
+def computed(asked: argparse.Namespace) -> Iterator[tuple[str, str, Figures, float]]:
+    """Size, item, its figures and seconds, one after the other."""
+    for name in asked.only or [*ITEMS, "real"]:
+        began = time.perf_counter()
+        print(name, flush=True)
+        if name != "real":
+            yield asked.size, name, plain({name: ITEMS[name](SIZE[asked.size])}), time.perf_counter() - began
+        elif asked.real is None:
+            print("  left out: --real names no readings")
+        elif not asked.real.exists():
+            print(f"  left out: {asked.real} is not there")
+        else:
+            yield "real", name, plain(real(asked.real)), time.perf_counter() - began
+
+
+def main() -> int:
+    """Computes, and stores or compares; 1 where something stated is no longer so."""
+    asked = arguments()
+    results, faults, seconds = {size: stored(size) for size in SIZES}, [], 0.0
+    for size, name, new, took in [] if asked.pages else computed(asked):
+        seconds += took
+        print(f"  {took:.1f} s", flush=True)
+        if asked.store:
+            store(size, new, {name: took})
+            results[size] = stored(size)
+        else:
+            old = {key: results[size].get("figures", {}).get(key, {}) for key in new}
+            faults += [f"study_{size}.json: {fault}" for fault in drift(old, new)]
+            results[size] = {**results[size], "figures": {**results[size].get("figures", {}), **new}}
+    if asked.store:
+        print("stored; now run the pages in nbs/studies again")
+        return 0
+    faults += check_pages(results)
+    for fault in faults:
+        print(f"drifted: {fault}")
+    print(f"{len(faults)} figures have drifted" if faults else "every stated figure still holds", f"({seconds:.0f} s)")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
