@@ -31,9 +31,10 @@ import polars as pl
 import yaml
 from against_greedy import STRICT
 from city_end_to_end import write_readings
-from study_pages import RESULTS, SIZES, TOP, check_pages, drift, stored
+from study_pages import RESULTS, SIZES, TOP, check_pages, check_readme, draw_day, drift, readme_table, stored
 
 import dr_opt
+from dr_opt.drawing import drawing_on
 from dr_opt.pipeline import make_problems
 from dr_opt.problem import Problem
 from dr_opt.solver import greedy
@@ -164,7 +165,8 @@ def total(found: Figures) -> Figures:
 def compared(found: dict[str, Figures], base: str) -> dict[str, Figures]:
     """The totals, each with what it saves in per cent of what the plan `base` saves."""
     most = found[base]["tco2_avoided"]
-    return {name: {**row, "percent_of_base": 100 * row["tco2_avoided"] / most} for name, row in found.items()}
+    share = {name: 100 * row["tco2_avoided"] / most for name, row in found.items()}
+    return {name: {**row, "percent_of_base": share[name], "lost_percent": 100 - share[name]} for name, row in found.items()}
 
 
 # ---- the headline --------------------------------------------------------------------------------------------------
@@ -550,13 +552,26 @@ def plain(found: Any) -> Any:
 def store(size: str, new: Figures, seconds: Mapping[str, float]) -> None:
     """Puts new figures beside those that are stored already."""
     old = stored(size)
+    spent = {**old.get("seconds", {}), **{name: round(s, 1) for name, s in seconds.items()}}
+    spent["all"] = round(sum(s for name, s in spent.items() if name != "all"), 1)
     command = f"python benchmarks/study.py {f'--size {size}' if size in SIZE else '--only real --real PATH'} --store"
     content = {
         "command": command, "machine": machine(), "sizes": vars(SIZE[size]) if size in SIZE else {},
-        "seconds": {**old.get("seconds", {}), **{name: round(s, 1) for name, s in seconds.items()}},
+        "seconds": spent,
         "figures": {**old.get("figures", {}), **new},
     }  # fmt: skip
     (RESULTS / f"study_{size}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def for_readme(results: Mapping[str, Any]) -> None:
+    """Writes the table and the picture of README.md, from what is stored of the full size."""
+    if "headline" in results["full"].get("figures", {}):
+        README_TABLE.write_text(readme_table(results), encoding="utf-8")
+        PICTURE.parent.mkdir(exist_ok=True)
+        with drawing_on(None, (11.0, 3.9), 2) as axes:
+            plan = results["full"]["figures"]["headline"]["relaxed"]
+            draw_day(axes, plan["by_hour"]["delhi"], plan["delhi"]["households"], "Delhi, mean day, relaxed policy")
+        axes[0].figure.savefig(PICTURE, dpi=90)
 
 
 def arguments() -> argparse.Namespace:
@@ -600,9 +615,12 @@ def main() -> int:
             faults += [f"study_{size}.json: {fault}" for fault in drift(old, new)]
             results[size] = {**results[size], "figures": {**results[size].get("figures", {}), **new}}
     if asked.store:
+        for_readme(results)
         print("stored; now run the pages in nbs/studies again")
         return 0
     faults += check_pages(results)
+    if results["full"]:
+        faults += check_readme(results)
     for fault in faults:
         print(f"drifted: {fault}")
     print(f"{len(faults)} figures have drifted" if faults else "every stated figure still holds", f"({seconds:.0f} s)")
