@@ -240,6 +240,11 @@ def by_hour(load: pl.LazyFrame) -> Figures:
     return {city: {name: part[name].round(4).to_list() for name in names} for (city,), part in mean.group_by("city", maintain_order=True)}
 
 
+def peak_rise(hours: Mapping[str, Sequence[float]]) -> float:
+    """By how much the highest half-hour of a city's mean day is higher after shifting than the highest before, %."""
+    return 100 * (max(hours["load_after_kwh"]) / max(hours["load_before_kwh"]) - 1)
+
+
 def caps(city_days: pl.LazyFrame) -> Figures:
     """How much of each city's caps is used on its tightest day, %."""
     used = [name for name in city_days.collect_schema().names() if name.endswith("used_percent")]
@@ -254,6 +259,7 @@ def headline_of(result: Result, households: Mapping[str, int]) -> Figures:
     found["denominators"] = {city: denominators(result.customer_days.filter(mine)) for city, mine in split.items()}
     found["weekday"] = {city: by_weekday(result.shifts.filter(mine)) for city, mine in split.items()}
     found["caps"], found["by_hour"] = caps(result.city_days), by_hour(result.load)
+    found["peak_rise_percent"] = {city: peak_rise(hours) for city, hours in found["by_hour"].items()}
     return found
 
 
