@@ -419,15 +419,14 @@ def quota(size: Size) -> Figures:
 
 
 def families(size: Size) -> Figures:
-    """Every family whose answer does not hang on the clock: one city, two weeks, the default limits."""
+    """Families whose answer does not hang on the clock, and that need no extra: one city, two weeks, the default limits."""
     table, readings, rows = table_of(("delhi",), size.families), readings_of(("delhi",), size.families), {}
     rows["milp, prices"] = total(figures(table, {}, gap=size.gap))
-    others = {"lp, highs": {"family": "lp", "backend": "highs"}, "continuous, clarabel": {"family": "continuous", "backend": "clarabel"}}
+    others = {"lp, highs": {"family": "lp", "backend": "highs"}}
     others |= {f"greedy, {order}": {"family": "greedy", "order": order} for order in greedy.ORDERS}
     for name, solver in others.items():
-        if solver["family"] != "continuous" or not size.few:  # `continuous` needs the extra `solvers`
-            plan = plan_of(readings, {}, **solver)
-            rows[name] = told(name, total(figures_of(plan.summary, {"delhi": size.families})))
+        plan = plan_of(readings, {}, **solver)
+        rows[name] = told(name, total(figures_of(plan.summary, {"delhi": size.families})))
     return compared(rows, "milp, prices")
 
 

@@ -76,7 +76,7 @@ def sayings(page: Path) -> Iterator[tuple[str, str]]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and "say(" in source:
             shown = "\n".join("".join(out["data"].get("text/markdown", "")) for out in cell["outputs"] if "data" in out)
-            for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE))):
+            for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say" and isinstance(node.args[0], ast.Constant):
                     yield node.args[0].value, shown
 
