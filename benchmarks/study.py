@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -46,7 +45,6 @@ from dr_opt.synthesis import split_customers
 Figures = dict[str, Any]
 CITIES = ("delhi", "mumbai")
 START, DAYS = date(2025, 11, 3), 14
-HERE = Path(__file__).resolve().parent
 README_TABLE = RESULTS / "study_readme.md"
 PICTURE = TOP / "nbs" / "studies" / "images" / "study.png"
 
@@ -59,7 +57,6 @@ class Size:
     sample: int  # where a setting is varied
     shadow: int  # where limits are priced, and where last week's plan is used again
     families: int  # where every solver family plans
-    share: float  # of the published study's households, for greedy and prices at the size of a city
     draws: int  # of the marginal factors, for the same plan
     replans: int  # of the marginal factors, each with a plan of its own
     orders: int  # of the customers
@@ -72,10 +69,7 @@ class Size:
         return ("strict",) if self.few else tuple(POLICIES)
 
 
-SIZE = {
-    "full": Size(238_479, 5_000, 2_000, 1_000, 0.1, 10_000, 10, 5, 5e-4, False),
-    "small": Size(300, 100, 60, 40, 0.002, 1_000, 2, 2, 1e-2, True),
-}
+SIZE = {"full": Size(238_479, 5_000, 2_000, 1_000, 10_000, 10, 5, 5e-4, False), "small": Size(300, 100, 60, 40, 1_000, 2, 2, 1e-2, True)}
 
 RELAXED = {
     **STRICT,
@@ -430,18 +424,6 @@ def families(size: Size) -> Figures:
     return compared(rows, "milp, prices")
 
 
-def city_methods(size: Size) -> Figures:
-    """Prices and greedy on the arrays of both cities, strict policy: benchmarks/against_greedy.py."""
-    found: Figures = {}
-    for method in ("prices", "saving", "chronological"):
-        command = [sys.executable, str(HERE / "against_greedy.py"), "--only", method, "--share", str(size.share)]
-        row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-        found[method] = {"tco2": row["g"] / 1e6, "gwh": row["kwh"] / 1e6, "g_per_kwh": row["g"] / row["kwh"]}
-        most = found["prices"]["tco2"] if method != "prices" else row["bound_g"] / 1e6
-        found[method]["below_best_percent"] = 100 * (1 - found[method]["tco2"] / most)
-    return found
-
-
 # ---- what is not known ---------------------------------------------------------------------------------------------
 
 
@@ -556,12 +538,9 @@ def real(path: Path) -> Figures:
 ITEMS: dict[str, Callable[[Size], Figures]] = {
     item.__name__: item
     for item in (
-        headline, personalities, notebook, sensitivity, comfort, guards, shadow, quota, families, city_methods, factors, foresight, seasons,
+        headline, personalities, notebook, sensitivity, comfort, guards, shadow, quota, families, factors, foresight, seasons,
     )
 }  # fmt: skip
-
-
-ON_ARRAYS = ("city_methods",)  # has a command of its own, and is not worth a test's time
 
 
 def told(what: str, found: Any) -> Any:
@@ -628,8 +607,6 @@ def computed(asked: argparse.Namespace) -> Iterator[tuple[str, str, Figures, flo
     """Size, item, its figures and seconds, one after the other."""
     for name in asked.only or [*ITEMS, "real"]:
         began = time.perf_counter()
-        if name in ON_ARRAYS and SIZE[asked.size].few and not asked.only:
-            continue
         print(name, flush=True)
         if name != "real":
             yield asked.size, name, plain({name: ITEMS[name](SIZE[asked.size])}), time.perf_counter() - began
