@@ -1,0 +1,81 @@
+"""The study: a page that says otherwise than the stored results is found, and the small study still gives what is stored."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+BESIDE = ("study.py", "study_pages.py", "against_greedy.py", "city_end_to_end.py")  # what the command imports
+
+STRICT_DELHI = re.compile(r'"headline": \{.*?"strict": \{.*?"delhi": \{.*?"marginal_reduction_percent": ([\d.]+)', re.DOTALL)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The command, its results and the pages, to be spoiled."""
+    for name in BESIDE:
+        (tmp_path / "benchmarks").mkdir(exist_ok=True)
+        shutil.copy(TOP / "benchmarks" / name, tmp_path / "benchmarks")
+    shutil.copytree(TOP / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
+    shutil.copytree(TOP / "nbs" / "studies", tmp_path / "nbs" / "studies")
+    shutil.copy(TOP / "nbs" / "index.ipynb", tmp_path / "nbs")
+    return tmp_path
+
+
+def study(top: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command, as a user runs it."""
+    return subprocess.run([sys.executable, str(top / "benchmarks" / "study.py"), *words], capture_output=True, text=True, check=False)
+
+
+def spoil(file: Path, change: "re.Pattern[str]") -> None:
+    """Adds a tenth to the first number that matches."""
+    text = file.read_text(encoding="utf-8")
+    found = change.search(text)
+    assert found is not None
+    file.write_text(text[: found.start(1)] + repr(1.1 * float(found[1])) + text[found.end(1) :], encoding="utf-8")
+
+
+def test_the_pages_say_what_is_stored() -> None:
+    ran = study(TOP, "--pages")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("size", ["full", "small"])
+def test_a_figure_that_a_page_states_otherwise_is_named(copy: Path, size: str) -> None:
+    spoil(copy / "benchmarks" / "results" / f"study_{size}.json", STRICT_DELHI)
+    ran = study(copy, "--pages")
+    assert ran.returncode == 1
+    line = re.compile(r"drifted: delhi\.ipynb: (\S+): stated ([\d.]+), now ([\d.]+)")
+    path, stated, now = next(filter(None, map(line.fullmatch, ran.stdout.splitlines()))).groups()
+    assert path == f"{size}/headline/strict/delhi/marginal_reduction_percent"
+    assert abs(float(now) / float(stated) - 1.1) < 0.02
+
+
+def test_a_sentence_whose_words_were_changed_is_named(copy: Path) -> None:
+    page = copy / "nbs" / "studies" / "mumbai.ipynb"
+    book = json.loads(page.read_text(encoding="utf-8"))
+    cell = next(cell for cell in book["cells"] if "".join(cell["source"]).startswith("#| echo: false\nsay("))
+    cell["source"] = "".join(cell["source"]).replace("synthetic", "invented")
+    page.write_text(json.dumps(book), encoding="utf-8")
+    ran = study(copy, "--pages")
+    assert ran.returncode == 1 and "the saved sentence is not the cell's" in ran.stdout
+
+
+def test_a_stored_figure_that_no_longer_comes_out_is_named(copy: Path) -> None:
+    spoil(copy / "benchmarks" / "results" / "study_small.json", re.compile(r'"lp, highs": \{.*?"tco2_avoided": ([\d.]+)', re.DOTALL))
+    ran = study(copy, "--size", "small", "--only", "families")
+    assert ran.returncode == 1
+    assert "drifted: study_small.json: families/lp, highs/tco2_avoided: stated " in ran.stdout
+
+
+@pytest.mark.slow
+def test_the_small_study_gives_what_is_stored_and_stated() -> None:
+    ran = study(TOP, "--size", "small")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "left out: --real names no readings" in ran.stdout
+    assert "every stated figure still holds" in ran.stdout
