@@ -421,7 +421,7 @@ def _idle(scenario: Scenario) -> list[tuple[str, bool, str, str]]:
     return [
         ("parallel.method", alone and parallel.method is not None, "while parallel.enabled is false", "Set it to true."),
         ("parallel.workers", alone and parallel.workers is not None, "while parallel.enabled is false", "Set it to true."),
-        ("parallel.workers", parallel.enabled and parallel.method == "mpi" and parallel.workers is not None, "under mpi", "Say it to mpiexec."),
+        ("parallel.workers", parallel.method == "mpi" and not alone and parallel.workers is not None, "under mpi", "Say it to mpiexec."),
         *(
             (f"solver.{name}", solver.family in without and getattr(solver, name) != getattr(default.solver, name), family, "Leave it out.")
             for name, without in (("gap", ("greedy", "lp", "continuous")), ("time_limit_seconds", ("greedy",)), ("options", ("greedy",)))

@@ -274,11 +274,8 @@ wrong(
 BACKEND = "solver.backend 'higs' is not known (highs, cbc, scip, glpk, gurobi, cplex, prices). Did you mean 'highs'?"
 HERE = ", ".join(dr_opt.solvers().filter((pl.col("family") == "milp") & pl.col("installed"))["backend"])
 UNABLE = f"solver.backend 'clarabel' knows no integers, which the family milp needs. Use {HERE}, or solver.family lp."
-NO_MPI = "parallel.method 'mpi' is not available in this version. Use process or thread."
 wrong("back-end", BACKEND, scenario="solver: {backend: higs}")
 wrong("back-end, checked", BACKEND, scenario="solver: {backend: higs}", arguments="check scenario.yaml")
-wrong("mpi", NO_MPI, scenario="parallel: {enabled: true, method: mpi}")
-wrong("mpi, checked", NO_MPI, scenario="parallel: {enabled: true, method: mpi}", arguments="check scenario.yaml")
 wrong("back-end without integers", UNABLE, scenario="solver: {backend: clarabel}")
 wrong(
     "solver's option",
