@@ -349,14 +349,7 @@ def seasons(size: Size) -> Figures:
 
 def household_by_household(problem: Problem, turn: np.ndarray) -> Flows:
     """Flows as the published study found them: day after day, and on each day one household after another, in the order `turn`."""
-    candidates = greedy._candidates(problem, "chronological")
-    candidates = candidates._replace(day=candidates.day * len(turn) + turn[candidates.customer])
-    arcs = problem.arcs
-    routes = greedy._Routes(arcs.destination, arcs.value, arcs.minutes)
-    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    own, shared = greedy._own(problem), greedy._shared(problem)
-    k, a, kwh = greedy._fill(greedy.MOST_ROUNDS, False, problem.count_pairs, nothing, candidates, routes, own, shared)
-    return Flows(candidates.customer[k], candidates.slot[k], arcs.destination[a], kwh)
+    return greedy.greedy_flows(problem, "chronological", turn=turn)
 
 
 def figures_by_flows(problems: Sequence[Problem], answers: Sequence[Flows]) -> Figures:
