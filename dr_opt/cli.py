@@ -50,7 +50,7 @@ class _Commands(click.Group):
             ended = super().main([word for word in words if word != "--debug"], prog_name, complete_var, standalone_mode=False, **extra)
             code = ended if isinstance(ended, int) else 0  # click hands an exit code through as the result
         except (click.Abort, KeyboardInterrupt):
-            say("interrupted: no result was written.")
+            say("interrupted: no results were written.")
             code = 130
         except click.exceptions.NoArgsIsHelpError as wrong:
             say(wrong.format_message())

@@ -17,17 +17,20 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import reduce
 from multiprocessing import get_context, parent_process
+from operator import add
 from threading import Thread
-from typing import Any, NoReturn, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .basics import InputError, SolverError, progress
+
+if TYPE_CHECKING:
+    import numpy as np  # where it is needed, it is loaded then: a command that only ends should not wait for it
 
 # %% ../nbs/api/14_parallel.ipynb #c005
 Item = TypeVar("Item")
@@ -94,7 +97,7 @@ class Team(ABC):
         """
 
     @abstractmethod
-    def total(self, function: Callable[[Item], np.ndarray], shares: Sequence[Item]) -> np.ndarray:
+    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share; arrays of whole numbers, all of one shape. As many shares as workers, or fewer."""
 
     @property
@@ -110,6 +113,11 @@ class Team(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _sum(arrays: "Iterable[np.ndarray]") -> "np.ndarray":
+    """The sum of arrays."""
+    return reduce(add, arrays)
 
 
 class Alone(Team):
@@ -133,10 +141,10 @@ class Alone(Team):
                 bar.update()
         return found
 
-    def total(self, function: Callable[[Item], np.ndarray], shares: Sequence[Item]) -> np.ndarray:
+    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share."""
         with self._timed():
-            return np.add.reduce([function(share) for share in shares])
+            return _sum(function(share) for share in shares)
 
 # %% ../nbs/api/14_parallel.ipynb #c009
 THREADS_OF_LIBRARIES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -219,9 +227,9 @@ class _Pool(Team):
                     bar.update()
         return [future.result() for future in numbers]
 
-    def total(self, function: Callable[[Item], np.ndarray], shares: Sequence[Item]) -> np.ndarray:
+    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share."""
-        return np.add.reduce(self.each(function, shares, show=False))
+        return _sum(self.each(function, shares, show=False))
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
@@ -353,9 +361,11 @@ def able_to_travel(error: Exception) -> Exception:
     return error
 
 
-def _added(world: Any, function: Callable[[Any], np.ndarray], shares: Sequence[Any]) -> np.ndarray | None:
+def _added(world: Any, function: "Callable[[Any], np.ndarray]", shares: Sequence[Any]) -> "np.ndarray | None":
     """The sum over all ranks, at rank 0; a rank without a share adds nothing. Raises at rank 0 what a rank raised."""
-    own, fault = _tried(lambda all_: np.add.reduce([function(share) for share in all_]) if all_ else None, shares)
+    import numpy as np
+
+    own, fault = _tried(lambda all_: _sum(function(share) for share in all_) if all_ else None, shares)
     faults = [error for error in world.allgather(fault) if error]
     if faults:
         if world.rank == 0:
@@ -420,7 +430,7 @@ class Ranks(Team):
                 bar.update()
         return [found[number] for number in range(len(items))]
 
-    def total(self, function: Callable[[Item], np.ndarray], shares: Sequence[Item]) -> np.ndarray:
+    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share; rank 0 has the first."""
         with self._timed(), self._unbroken():
             parcels = [list(shares[rank :: self.workers]) for rank in range(self.workers)]
@@ -491,9 +501,9 @@ class Cores(Team):
         with Threads(worker_count(None, len(items))) as team:
             return team.each(function, items, what, show, unit, done)
 
-    def total(self, function: Callable[[Item], np.ndarray], shares: Sequence[Item]) -> np.ndarray:
+    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share."""
-        return np.add.reduce(self.each(function, shares, show=False))
+        return _sum(self.each(function, shares, show=False))
 
 
 CORES = Cores()

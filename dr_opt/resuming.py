@@ -103,6 +103,11 @@ class Work:
             if path.name != ".lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
+    @property
+    def worthwhile(self) -> bool:
+        """Whether anything is remembered."""
+        return any(self.place.rglob("*.result"))
+
     def remove(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.place, ignore_errors=True)
@@ -127,7 +132,8 @@ def lasting_work(
             yield work
         except BaseException as error:
             to_mend = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
-            if work.keep is not FORGET and (to_mend or not lasting or (isinstance(error, DrOptError) and error.exit_code == 1)):
+            broken = isinstance(error, DrOptError) and error.exit_code == 1  # a plan that failed its audit is not gone on with
+            if work.keep is not FORGET and (to_mend or broken or not lasting or not work.worthwhile):
                 work.remove()
             elif work.keep is not FORGET:
                 tell(f"what is done is kept in '{work.place.name}': the same command goes on there.")

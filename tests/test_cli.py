@@ -790,7 +790,7 @@ def test_interrupted(here: Path, solver: Callable[[Callable[..., Any]], None]) -
     solver(run)
     before = contents(here)
     ran = command("run", "scenario.yaml", "--set", "solver.family=milp", "--no-figures")
-    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "interrupted: nothing was written.")
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "interrupted: no results were written.")
     assert contents(here) == before
 
 
@@ -842,7 +842,7 @@ def test_interrupted_from_the_keyboard(workers: int, here: Path, tmp_path_factor
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"still running 30 s after Ctrl-C: {process.communicate()[1]}")
     assert len(started) == max(1, workers), err
-    assert (process.returncode, out, err.strip()) == (130, "", "interrupted: nothing was written.")
+    assert (process.returncode, out, err.strip()) == (130, "", "interrupted: no results were written.")
     assert contents(here) == before
     assert not any(alive(one) for one in started)
 
