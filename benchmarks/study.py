@@ -1,10 +1,11 @@
-"""The study of Delhi and Mumbai, all of it again: `python benchmarks/study.py --size full` (or `small`, as the tests do).
+"""The study of Delhi and Mumbai, all of it again: `python benchmarks/study.py`.
 
-Works every figure out anew and compares it with what is stored in results/study_full.json (study_small.json), and with what
-the pages in nbs/studies and README.md say. Where one has drifted, it is named with its stated and its new value, and the exit
-code is 1. With `--store`, the new figures are stored instead, with the table and the picture of README.md; run the pages again
-then (`python .ci/notebooks nbs/studies/delhi.ipynb` and so on). `--only` takes some of the items, `--pages` compares what is
-stored with what the pages say and computes nothing.
+The size is `--size full`, with as many households as the published study had, or `small`, as the tests do. Every figure is worked
+out anew and compared with what is stored in results/study_full.json (study_small.json), and with what the pages in nbs/studies
+and README.md say. Where one has drifted, it is named with its stated and its new value, and the exit code is 1. With `--store`,
+the new figures are stored instead, with the table and the picture of README.md (results/study.md, nbs/studies/images/study.png);
+run the pages again then (`python .ci/notebooks nbs/studies/delhi.ipynb` and so on). `--only` takes some of the items, `--pages`
+compares what is stored with what the pages say and computes nothing.
 
 All households are synthetic, but for the item `real`: with `--real PATH`, real readings in the research data's columns are
 planned as well, and stored in results/study_real.json; otherwise this is left out, and said so.
@@ -30,7 +31,7 @@ import numpy as np
 import polars as pl
 from against_greedy import STRICT
 from city_end_to_end import write_readings
-from study_pages import RESULTS, SIZES, TOP, check_pages, check_readme, draw_day, drift, readme_table, stored
+from study_pages import RESULTS, SIZES, TOP, check_pages, check_readme, draw_day, drift, stored, table_page
 
 import dr_opt
 from dr_opt.drawing import drawing_on
@@ -45,7 +46,7 @@ from dr_opt.synthesis import split_customers
 Figures = dict[str, Any]
 CITIES = ("delhi", "mumbai")
 START, DAYS = date(2025, 11, 3), 14
-README_TABLE = RESULTS / "study_readme.md"
+TABLE = RESULTS / "study.md"
 PICTURE = TOP / "nbs" / "studies" / "images" / "study.png"
 
 
@@ -349,14 +350,7 @@ def seasons(size: Size) -> Figures:
 
 def household_by_household(problem: Problem, turn: np.ndarray) -> Flows:
     """Flows as the published study found them: day after day, and on each day one household after another, in the order `turn`."""
-    candidates = greedy._candidates(problem, "chronological")
-    candidates = candidates._replace(day=candidates.day * len(turn) + turn[candidates.customer])
-    arcs = problem.arcs
-    routes = greedy._Routes(arcs.destination, arcs.value, arcs.minutes)
-    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    own, shared = greedy._own(problem), greedy._shared(problem)
-    k, a, kwh = greedy._fill(greedy.MOST_ROUNDS, False, problem.count_pairs, nothing, candidates, routes, own, shared)
-    return Flows(candidates.customer[k], candidates.slot[k], arcs.destination[a], kwh)
+    return greedy.greedy_flows(problem, "chronological", turn=turn)
 
 
 def figures_by_flows(problems: Sequence[Problem], answers: Sequence[Flows]) -> Figures:
@@ -584,7 +578,7 @@ def store(size: str, new: Figures, seconds: Mapping[str, float]) -> None:
 def for_readme(results: Mapping[str, Any]) -> None:
     """Writes the table and the picture of README.md, from what is stored of the full size."""
     if "headline" in results["full"].get("figures", {}):
-        README_TABLE.write_text(readme_table(results), encoding="utf-8")
+        TABLE.write_text(table_page(results), encoding="utf-8")
         PICTURE.parent.mkdir(exist_ok=True)
         with drawing_on(None, (11.0, 3.9), 2) as axes:
             plan = results["full"]["figures"]["headline"]["relaxed"]

@@ -260,13 +260,21 @@ def benchmark_names(folder: Path) -> list[str]:
     """The benchmarks with stored results. Raises `ValueError` where a result, its figures and its command do not come together."""
     names = sorted(path.stem for path in (folder / "results").glob("*.md"))
     for name in names:
-        lacking = [path for path in (folder / f"{name}.py", folder / "results" / f"{name}.json") if not path.is_file()]
+        lacking = [] if (folder / f"{name}.py").is_file() else [f"{name}.py"]
+        lacking += [] if figures_of(folder, name) else [f"{name}.json"]
         if lacking:
-            what = f"benchmarks/results/{name}.md has no {lacking[0].name} to go with it"
+            what = f"benchmarks/results/{name}.md has no {lacking[0]} to go with it"
             raise ValueError(f"{what}. Run python benchmarks/{name}.py, or remove it.")
         if f"python benchmarks/{name}.py" not in (folder / "results" / f"{name}.md").read_text(encoding="utf-8"):
             raise ValueError(f"benchmarks/results/{name}.md does not say that python benchmarks/{name}.py has made it. Run that again.")
     return names
+
+
+def figures_of(folder: Path, name: str) -> list[Path]:
+    """The figures of one benchmark: a file of its name, or one for each size."""
+    results = folder / "results"
+    whole_name = results / f"{name}.json"
+    return [whole_name] if whole_name.is_file() else sorted(results.glob(f"{name}_*.json"))
 
 
 def benchmark_page(folder: Path, name: str) -> tuple[str, str]:
@@ -276,7 +284,8 @@ def benchmark_page(folder: Path, name: str) -> tuple[str, str]:
     about = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))) or ""
     about = re.sub(r":\s*`python benchmarks/[^`]*`", "", about)
     top = f"{head(title.strip())}\n\n```bash\npython benchmarks/{name}.py\n```\n"
-    told_how = f"## How it was measured\n\n{about}\n\nThe figures are in `benchmarks/results/{name}.json`, too."
+    files = " and ".join(f"`benchmarks/results/{path.name}`" for path in figures_of(folder, name))
+    told_how = f"## How it was measured\n\n{about}\n\nThe figures are in {files}, too."
     return title.strip(), f"{top}\n{body.strip()}\n\n{told_how}\n"
 
 

@@ -235,14 +235,18 @@ def _fill(rounds, per_kwh, pairs, begun, candidates, routes, own, shared):  # ty
 MOST_ROUNDS = 20
 
 
-def greedy_flows(problem: Problem, order: str = "saving", begun: Flows | None = None) -> Flows:
+def greedy_flows(problem: Problem, order: str = "saving", begun: Flows | None = None, turn: np.ndarray | None = None) -> Flows:
     """Feasible flows of a block, best first in the given order, added to clean flows `begun` where given.
 
-    Raises `InputError` for an order that does not exist.
+    With `turn`, a whole number for each customer, customers of a low number choose before those of a higher one: in the order
+    `chronological` on each day, in the others once for the whole block. Raises `InputError` for an order that does not exist.
     """
     if order not in ORDERS:
         raise InputError(f"solver.order is '{order}', which greedy does not know. Use {', '.join(ORDERS)}.")
     arcs, candidates = problem.arcs, _candidates(problem, order)
+    if turn is not None:
+        place = dense_labels(turn)[0]
+        candidates = candidates._replace(day=candidates.day * len(place) + place[candidates.customer])
     routes = _Routes(arcs.destination, arcs.value, arcs.minutes)
     key, begun = len(problem.block.slots), begun or no_flows()
     which = np.searchsorted(candidates.customer * key + candidates.slot, begun.customer * key + begun.origin)
