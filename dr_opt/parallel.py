@@ -289,6 +289,7 @@ class Processes(_Pool):
 _CALL, _ANSWER = 1, 2  # tags of messages
 _STARTED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # what mpiexec tells each rank, by one of these names
 NAP_SECONDS = 0.002
+FAREWELL_SECONDS = 0.5
 
 
 def _world() -> Any:
@@ -322,7 +323,10 @@ def join_ranks() -> None:
 
 
 def _dismiss(world: Any) -> None:
-    """Tells all other ranks to end."""
+    """Tells all other ranks to end; those that are busy with what nobody waits for are ended."""
+    if any(isinstance(team, Ranks) for team in _broken_off):
+        time.sleep(FAREWELL_SECONDS)
+        world.Abort(1)
     for rank in range(1, world.size):
         world.send(None, rank, _CALL)
     world.bcast(None)
@@ -461,9 +465,6 @@ class Ranks(Team):
             raise
 
 # %% ../nbs/api/14_parallel.ipynb #c023
-FAREWELL_SECONDS = 0.5
-
-
 def leave(code: int) -> NoReturn:
     """Ends this process with an exit code, and with it every worker that is still busy with what nobody waits for."""
     busy = [team for team in _broken_off if team.busy]
