@@ -61,8 +61,9 @@ class Team(ABC):
     """Workers who share one piece of work after another. Close it at the end, or use it in a `with` block.
 
     `workers` is how many there are, `distant` whether they have memory of their own, so that what they need must be sent to
-    them or lie on a disk. `sent_bytes` and `received_bytes` count messages to, and from, all other ranks, and `shared_seconds`
-    the time in which the team was at work.
+    them or lie on a disk. `sent_bytes` and `received_bytes` count messages to, and from, all other ranks, `totals` and
+    `total_bytes` the sums that were asked for and the messages that they took, and `shared_seconds` the time in which the team
+    was at work.
     """
 
     workers: int = 1
@@ -70,6 +71,8 @@ class Team(ABC):
     method: str | None = None
     sent_bytes: int = 0
     received_bytes: int = 0
+    totals: int = 0
+    total_bytes: int = 0
     shared_seconds: float = 0.0
 
     @contextmanager
@@ -286,6 +289,7 @@ class Processes(_Pool):
 _CALL, _ANSWER = 1, 2  # tags of messages
 _STARTED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # what mpiexec tells each rank, by one of these names
 NAP_SECONDS = 0.002
+FAREWELL_SECONDS = 0.5
 
 
 def _world() -> Any:
@@ -319,7 +323,10 @@ def join_ranks() -> None:
 
 
 def _dismiss(world: Any) -> None:
-    """Tells all other ranks to end."""
+    """Tells all other ranks to end; those that are busy with what nobody waits for are ended."""
+    if any(isinstance(team, Ranks) for team in _broken_off):
+        time.sleep(FAREWELL_SECONDS)
+        world.Abort(1)
     for rank in range(1, world.size):
         world.send(None, rank, _CALL)
     world.bcast(None)
@@ -434,10 +441,13 @@ class Ranks(Team):
         """The sum of `function` of every share; rank 0 has the first."""
         with self._timed(), self._unbroken():
             parcels = [list(shares[rank :: self.workers]) for rank in range(self.workers)]
+            before = self.sent_bytes
             self._order("total", function, parcels)
             total = _added(self._world, function, parcels[0])
         assert total is not None
         self.received_bytes += total.nbytes * (self.workers - 1)
+        self.totals += 1
+        self.total_bytes += self.sent_bytes - before + total.nbytes * (self.workers - 1)
         return total
 
     @property
@@ -455,9 +465,6 @@ class Ranks(Team):
             raise
 
 # %% ../nbs/api/14_parallel.ipynb #c023
-FAREWELL_SECONDS = 0.5
-
-
 def leave(code: int) -> NoReturn:
     """Ends this process with an exit code, and with it every worker that is still busy with what nobody waits for."""
     busy = [team for team in _broken_off if team.busy]

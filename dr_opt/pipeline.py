@@ -335,8 +335,9 @@ def machine(scenario: Scenario) -> dict[str, object]:
 
 
 def team_told(team: Team) -> dict[str, float]:
-    """How long a team was at work, and how many bytes went to its ranks and came back."""
-    return {"shared_seconds": round(team.shared_seconds, 3), "sent_bytes": team.sent_bytes, "received_bytes": team.received_bytes}
+    """How long a team was at work, and how many bytes went to its ranks and came back; those of sums, such as rounds, by themselves."""
+    counted = {name: getattr(team, name) for name in ("sent_bytes", "received_bytes", "totals", "total_bytes")}
+    return {"shared_seconds": round(team.shared_seconds, 3), **counted}
 
 
 class AuditError(DrOptError):

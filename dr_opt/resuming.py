@@ -85,14 +85,14 @@ class Work:
 
     def _lock(self) -> None:
         """Nobody else works here until this process ends, where the system has locks."""
-        with suppress(ImportError):
-            import fcntl  # not on Windows
+        with suppress(ImportError, OSError):  # Windows has no such locks, nor have some disks of clusters
+            import fcntl
 
             handle = os.open(self.place / ".lock", os.O_RDWR | os.O_CREAT)
             self._locks.callback(os.close, handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as taken:
+            except BlockingIOError as taken:
                 raise InputError(
                     f"Another run is at work beside '{self.named}'. Wait for its end, or choose another folder for the results."
                 ) from taken
