@@ -200,6 +200,8 @@ def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None
     from IPython.display import Markdown
 
     def cell(title: str, value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
         if value is None or isinstance(value, str):
             return value or "none"
         return format(value, f"z,.{(digits or {})[title]}f" if title in (digits or {}) else ",.6g" if isinstance(value, float) else ",")
