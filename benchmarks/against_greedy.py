@@ -2,10 +2,11 @@
 
 Writes results/against_greedy.md and .json beside this file. Delhi with 184,640 households and Mumbai with 53,839, two weeks, one move
 a day, three a week, two hours, a quarter of a city's peak hours, and floors from each household's mean by hour of the week. The
-households are synthetic: 20,000 of each city and week, repeated, each scaled by a factor of its own. Every method has a process of
-its own and is handed the same arrays; counted are the core seconds of solving alone
-(all threads added up, so that other work on the machine does not matter), memory is the process's peak. `chronological` is the order of the
-published study: days one after another, the weekly quota first come, first served.
+households are synthetic: 20,000 of each city and week, repeated, each scaled by a factor of its own. Each week is planned from its
+own readings, so a floor is the mean of two half-hours, and less may move than in the study, which knows both weeks. Every method has
+a process of its own and is handed the same arrays; counted are the core seconds of solving alone (all threads added up, so that other
+work on the machine does not matter), memory is the process's peak. `chronological` is the order of the published study: days one after
+another, the weekly quota first come, first served.
 """
 
 import argparse

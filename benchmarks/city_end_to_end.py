@@ -2,8 +2,9 @@
 
 Writes results/city_end_to_end.md and .json beside this file. By default as many households as the published study had
 (Delhi 184,640 and Mumbai 53,839), for 14 days: 160 million readings, invented by `dr_opt.synthesis` and written piece by
-piece before the clock starts. The policy is the study's strict one: one move a day and three a week, two hours either
-way, at most 25 % of a peak hour, 10 % of a region's day, a floor of 10 % and no slot more than 25 % above its load.
+piece before the clock starts. The limits are nearly the default ones: one move a day and three a week, two hours either
+way, at most 25 % of each household's peak hour, 10 % of a region's day, the least use of a half-hour as its floor, and no
+slot more than 25 % above its load.
 
 The run is `dr-opt run` without pictures, in a process of its own, so that its time and its memory are a user's. With
 `--order time` the readings are sorted by time instead of by household. Files are made in `--folder` (a new temporary
@@ -34,7 +35,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 STUDY = 238_479  # households
 START = date(2025, 11, 3)
 PIECE = 5_000  # households a file
-STRICT = {
+LIMITS = {
     "max_moves_per_day": {"limit": 1},
     "max_moves_per_week": {"limit": 3},
     "max_shift_window": {"hours": 2},
@@ -104,7 +105,7 @@ def measure(households: int, days: int, order: str, folder: Path) -> dict[str, A
     readings = folder / f"readings-{households}-{days}-{order}"
     size = write_readings(readings, households, days, order)
     scenario = folder / "scenario.yaml"
-    content = {"name": "study", "readings": str(readings), "solver": {"family": "milp", "backend": "prices"}, "constraints": STRICT}
+    content = {"name": "study", "readings": str(readings), "solver": {"family": "milp", "backend": "prices"}, "constraints": LIMITS}
     scenario.write_text(yaml.safe_dump({**content, "streaming": {"enabled": True}}), encoding="utf-8")
     seconds, cores, memory = run(scenario, folder / "out")
     summary, ran = (json.loads((folder / "out" / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "run"))

@@ -15,7 +15,6 @@ from string import Formatter
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from dr_opt.drawing import DARK, GREY, palette
 
@@ -196,14 +195,30 @@ COLUMNS = {  # title: figure, decimals
 SHORT = ("moves", "kWh moved", "tCO2 saved", "% marginal", "% average", "kg a household and week", "g per kWh")
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str] = SHORT, first: str = "plan") -> pl.DataFrame:
-    """Figures of several plans below each other, with as many decimals as are worth reading."""
-    found: dict[str, Any] = {first: list(rows)}
-    for title in columns:
-        name, digits = COLUMNS[title]
-        values = [row[name] for row in rows.values()]
-        found[title] = [None if value is None else round(value, digits) if digits else round(value) for value in values]
-    return pl.DataFrame(found)
+def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None = None) -> Any:
+    """Rows as a table in Markdown: numbers to the right, with as many decimals as `digits` has for their title, or as they need."""
+    from IPython.display import Markdown
+
+    def cell(title: str, value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if value is None or isinstance(value, str):
+            return value or "none"
+        return format(value, f"z,.{(digits or {})[title]}f" if title in (digits or {}) else ",.6g" if isinstance(value, float) else ",")
+
+    titles = list(rows[0])
+    words = [all(isinstance(row[title], str) for row in rows) for title in titles]
+    lines = [titles, ["---" if word else "---:" for word in words], *([cell(title, row[title]) for title in titles] for row in rows)]
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def table(
+    rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str] = SHORT, first: str = "plan", called: Mapping[str, str] | None = None
+) -> Any:
+    """Figures of several plans below each other; `called` renames a column's title."""
+    names = {title: (called or {}).get(title, title) for title in columns}
+    found = [{first: name, **{names[title]: row[COLUMNS[title][0]] for title in columns}} for name, row in rows.items()]
+    return laid_out(found, {names[title]: COLUMNS[title][1] for title in columns})
 
 
 def readme_table(results: Mapping[str, Any]) -> str:

@@ -250,7 +250,10 @@ def audit(folder: str, readings: str | None) -> None:
 
     checks = audit_folder(folder, readings)
     for row in checks.iter_rows(named=True):
-        slack = "" if row["worst_slack"] is None else f", least room {row['worst_slack']:.6g} {row['unit']}"
+        room = row["worst_slack"]
+        if room is not None and row["ok"]:
+            room = round(room, 9) + 0.0  # what is within the tolerance is no room, and no minus
+        slack = "" if room is None else f", least room {room:.6g} {row['unit']}".rstrip()
         told = row["worst"] and (not row["ok"] or row["limit"].startswith("prices."))  # what prices prove is told in any case
         where = f"; {row['worst']}" if told else ""
         click.echo(f"{'ok  ' if row['ok'] else 'FAIL'} {row['limit']}: {row['checked']:,} checked{slack}{where}")

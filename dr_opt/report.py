@@ -104,11 +104,11 @@ def certificate_words(summary: Mapping[str, Any]) -> Words:
     if bound is None:
         first = f"The family {summary['family']} proves no bound: the plan keeps every limit, but nobody knows how far it is from the best."
         return [first, "The families milp and lp would tell."]
-    counted_here = "grams of CO2 that the grid emits less" if grams else f"{summary['objective']} (no plain grams)"
+    counted_here = "grams of CO2 that the grid emits less" if grams else f"{summary['objective']} (not plain grams)"
     open_ = max(0.0, bound - achieved)
-    what = "save" if grams else "reach"
+    does, what = ("saves", "save") if grams else ("reaches", "reach")
     words = [
-        f"The plan maximises {counted_here}. It {what}s {amount(MASS, achieved)}; no plan that keeps these limits can {what} more than "
+        f"The plan maximises {counted_here}. It {does} {amount(MASS, achieved)}; no plan that keeps these limits can {what} more than "
         f"{amount(MASS, bound)}. That is the bound."
     ]
     if open_ <= CLAIMED * max(1.0, abs(achieved)):

@@ -162,7 +162,7 @@ def certificates() -> Iterator[tuple[dict, str]]:
     yield base, "finds at most 100 gCO2 more, 10 % of the bound"
     yield base | {"bound": 900.0}, "no better plan exists"
     yield base | {"bound": None, "family": "greedy"}, "proves no bound"
-    yield base | {"achieved_g": None, "objective": "grams saved beyond min_saving_g_per_kwh"}, "(no plain grams)"
+    yield base | {"achieved_g": None, "objective": "grams saved beyond min_saving_g_per_kwh"}, "(not plain grams). It reaches "
     yield base | {"price_bound": 1000.0}, "prices on the shared limits"
 
 
