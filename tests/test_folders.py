@@ -109,6 +109,7 @@ def small_rights() -> Iterator[Path]:
 # Killed writers
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_whole_folder(tmp_path: Path) -> None:
     """SIGKILL at random moments: what is there is the last version that was done, or the one that was begun."""
     home, log, rng = tmp_path / "home", tmp_path / "log", random.Random(0)

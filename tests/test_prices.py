@@ -21,7 +21,7 @@ from dr_opt.preparation import make_problems
 from dr_opt.preparation import readings_of as prepared
 from dr_opt.problem import CustomerSum, MoveCount, Problem, limits
 from dr_opt.scenario import Scenario
-from dr_opt.solver import milp, prices
+from dr_opt.solver import milp, search
 from dr_opt.solver.backends import backends
 from dr_opt.solver.base import Answer, Effort, Flows, Status, families
 from dr_opt.solver.certificate import best_replies, price_bound
@@ -121,6 +121,7 @@ def test_replies_of_random_cases(first: int) -> None:
     assert kinds["short"] and kinds["tree"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crossing", [False, True], ids=["within each other", "crossing"])
 @pytest.mark.parametrize("seed", range(12))
 def test_replies_under_any_counts_and_sums(seed: int, crossing: bool) -> None:
@@ -216,7 +217,7 @@ def test_same_plan_however_customers_are_cut_into_crowds(number: int) -> None:
 
 def test_sampled_city_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     market, crowd = gathered(town(400))
-    monkeypatch.setattr(prices, "SAMPLE", 50)
+    monkeypatch.setattr(search, "SAMPLE", 50)
     sampled = settle(market, [crowd], Effort())
     assert 0 <= sampled.bound - sampled.achieved <= 2e-3 * sampled.bound
 
@@ -235,7 +236,7 @@ def uneven() -> pl.DataFrame:
 
 @pytest.mark.parametrize("routed", [0, 30, 200, 3000])
 def test_profiles_that_are_not_routed(routed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "ROUTED_LANES", routed)
+    monkeypatch.setattr(search, "ROUTED_LANES", routed)
     changes = {"solver": PRICES, "progress": False, "constraints": {"max_moves_per_day": {"limit": 2}}}
     plan = optimise(uneven(), Scenario.from_mapping(changes))  # raises where its audit fails
     best = exact_of_uneven()
@@ -282,6 +283,7 @@ def test_counts_that_cross_days_and_sums_over_a_week() -> None:
         check_against_highs(changed)
 
 
+@pytest.mark.slow
 def test_the_example_limit_of_the_guide() -> None:
     guide = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)

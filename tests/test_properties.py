@@ -101,6 +101,7 @@ def test_a_higher_lambda_moves_less(seed: int) -> None:
 # ---- the same gives the same -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, order=st.integers(0, 1000), greedy=st.booleans())
 @settings(max_examples=10)
 def test_the_same_plan_from_rows_in_any_order(seed: int, order: int, greedy: bool) -> None:

@@ -100,6 +100,7 @@ def check_totals(summary: dict[str, Any], rows: pl.DataFrame) -> None:
     assert close(total["marginal_reduction_percent"], 100 * total["tco2_avoided"] / total["baseline_marginal_tco2"])
 
 
+@pytest.mark.slow
 def test_research_data_greedy(research: Path, shared_data: Path, tmp_path: Path) -> None:
     rows = research_rows(shared_data)
     ran, summary, shifts = run(research, tmp_path / "out", "solver.family=greedy")
@@ -116,6 +117,7 @@ def check_bound(summary: dict[str, Any]) -> None:
     assert close(summary["achieved_g"], summary["total"]["tco2_avoided"] * GRAMS_PER_TONNE, 1e-6)
 
 
+@pytest.mark.slow
 def test_research_data_milp_a_week_of_mumbai(research: Path, shared_data: Path, tmp_path: Path) -> None:
     week = ("period={start: 2025-11-03, end: 2025-11-09}", "cities=[mumbai]")
     ran, summary, shifts = run(research, tmp_path / "out", *week, "solver.gap=1e-4")
@@ -182,6 +184,7 @@ def household_rows(folder: Path, shared_data: Path, most_kwh: float) -> pl.DataF
     return rows.with_columns(complete=usable == slots, slots=slots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_kwh", [20.0, pytest.param(50.0, marks=pytest.mark.slow)])
 def test_households_account(households: Path, shared_data: Path, tmp_path: Path, most_kwh: float) -> None:
     ran, summary, shifts = run(households, tmp_path / "out", f"max_plausible_kwh={most_kwh}")
@@ -226,6 +229,7 @@ def check_households(summary: dict[str, Any], shifts: pl.DataFrame, rows: pl.Dat
     assert saved > 0 and close(summary["total"]["tco2_avoided"], saved / GRAMS_PER_TONNE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["greedy", pytest.param("milp", marks=pytest.mark.slow)])
 def test_week_in_which_the_clocks_change(family: str, households: Path, shared_data: Path, tmp_path: Path) -> None:
     week = "period={start: 2025-10-20, end: 2025-10-26}"

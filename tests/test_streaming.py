@@ -258,6 +258,7 @@ PLANS: dict[str, tuple[Any, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_from_disk_is_the_plan_in_memory(name: str, tmp_path: Path) -> None:
     spoil, changes = PLANS[name]
@@ -422,6 +423,7 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, env=os.environ)
 
 
+@pytest.mark.slow
 def test_the_command_plans_from_disk(tmp_path: Path) -> None:
     gaps(three_cities(), 0.002).write_parquet(tmp_path / "readings.parquet")
     content = {"readings": "readings.parquet", "solver": {"backend": "prices"}, "streaming": {"enabled": True, "shard_rows": 4000}}

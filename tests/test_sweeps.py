@@ -85,13 +85,15 @@ def test_a_plan_that_moves_nothing_is_a_row_too() -> None:
 
 
 def test_a_registered_figure_is_a_column() -> None:
+    without = plan_of()
+
     @register_metric("largest_shift_kwh", "kWh", "the largest shift")
     def largest(tables: FigureTables) -> float | None:
         return tables.shifts["kwh"].max()
 
     try:
         with_it = plan_of(name="with a figure more")
-        table = compare({"with": with_it, "without": plan_of()})
+        table = compare({"with": with_it, "without": without})
         assert table["largest_shift_kwh"].to_list() == [with_it.shifts["kwh"].max(), None]
         assert table.columns[-1] == "data_hash"
     finally:
