@@ -17,10 +17,10 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import reduce
 from multiprocessing import get_context, parent_process
 from operator import add
@@ -84,7 +84,6 @@ class Team(ABC):
         finally:
             self.shared_seconds += time.perf_counter() - began
 
-    @abstractmethod
     def each(
         self,
         function: Callable[[Item], Result],
@@ -98,10 +97,21 @@ class Team(ABC):
 
         Raises whatever `function` raised first, and `SolverError` where a worker vanished.
         """
+        found = dict[int, Result]()
+        with progress(what, len(items), unit, show) as bar, self._timed(), closing(self._answers(function, items)) as answers:
+            for number, result in answers:
+                found[number] = result
+                done(number, result)
+                bar.update()
+        return [found[number] for number in range(len(items))]
 
     @abstractmethod
+    def _answers(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[int, Result]]:
+        """The number of each item and what the function made of it, as they come in."""
+
     def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share; arrays of whole numbers, all of one shape. As many shares as workers, or fewer."""
+        return reduce(add, self.each(function, shares, show=False))
 
     @property
     def busy(self) -> bool:
@@ -118,36 +128,12 @@ class Team(ABC):
         self.close()
 
 
-def _sum(arrays: "Iterable[np.ndarray]") -> "np.ndarray":
-    """The sum of arrays."""
-    return reduce(add, arrays)
-
-
 class Alone(Team):
     """No team at all: everything is done here, one thing after another."""
 
-    def each(
-        self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        what: str = "solving",
-        show: bool = True,
-        unit: str = "block",
-        done: Done = nobody,
-    ) -> list[Result]:
-        """`function` of every item."""
-        found = []
-        with progress(what, len(items), unit, show) as bar, self._timed():
-            for number, item in enumerate(items):
-                found.append(function(item))
-                done(number, found[-1])
-                bar.update()
-        return found
-
-    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
-        """The sum of `function` of every share."""
-        with self._timed():
-            return _sum(function(share) for share in shares)
+    def _answers(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[int, Result]]:
+        for number, item in enumerate(items):
+            yield number, function(item)
 
 # %% ../nbs/api/14_parallel.ipynb #c009
 THREADS_OF_LIBRARIES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -206,33 +192,19 @@ class _Pool(Team):
     def _end(self) -> None:
         """Ends work that is under way, where that can be done."""
 
-    def each(
-        self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        what: str = "solving",
-        show: bool = True,
-        unit: str = "block",
-        done: Done = nobody,
-    ) -> list[Result]:
-        """`function` of every item."""
-        with progress(what, len(items), unit, show) as bar, self._timed(), self._unbroken():
-            if len(items) < 2:
-                return Alone().each(function, items, what, False, unit, done)
+    def _answers(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[int, Result]]:
+        if len(items) < 2:
+            yield from Alone()._answers(function, items)
+            return
+        with self._unbroken():
             self._pool = self._pool or self._made()
             with _interrupts_held():
-                numbers: dict[Future[Any], int] = {self._pool.submit(function, item): k for k, item in enumerate(items)}
+                numbers: dict[Future[Result], int] = {self._pool.submit(function, item): k for k, item in enumerate(items)}
             left = set(numbers)
             while left:  # the wait is short, for some libraries make longer ones deaf to interrupts
                 ready, left = wait(left, BEAT_SECONDS, FIRST_COMPLETED)
                 for future in ready:
-                    done(numbers[future], future.result())
-                    bar.update()
-        return [future.result() for future in numbers]
-
-    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
-        """The sum of `function` of every share."""
-        return _sum(self.each(function, shares, show=False))
+                    yield numbers[future], future.result()
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
@@ -372,7 +344,7 @@ def _added(world: Any, function: "Callable[[Any], np.ndarray]", shares: Sequence
     """The sum over all ranks, at rank 0; a rank without a share adds nothing. Raises at rank 0 what a rank raised."""
     import numpy as np
 
-    own, fault = _tried(lambda all_: _sum(function(share) for share in all_) if all_ else None, shares)
+    own, fault = _tried(lambda all_: reduce(add, map(function, all_)) if all_ else None, shares)
     faults = [error for error in world.allgather(fault) if error]
     if faults:
         if world.rank == 0:
@@ -405,37 +377,27 @@ class Ranks(Team):
         self._world.bcast(order)
         self._world.scatter(parcels)
 
-    def each(
-        self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        what: str = "solving",
-        show: bool = True,
-        unit: str = "block",
-        done: Done = nobody,
-    ) -> list[Result]:
-        """`function` of every item."""
-        numbered, found = list(enumerate(items)), dict[int, Any]()
+    def _answers(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[int, Result]]:
+        numbered, left = list(enumerate(items)), len(items)
         shares = [numbered[rank :: self.workers] for rank in range(self.workers)]
-        with progress(what, len(items), unit, show) as bar, self._timed(), self._unbroken():
+        with self._unbroken():
             self._order("each", function, shares)
             own = deque(shares[0])
-            while len(found) < len(items):
+            while left:
                 if self._world.iprobe(tag=_ANSWER):
                     answer = self._world.recv(tag=_ANSWER)
                     self.received_bytes += len(answer)
-                    number, found[number], fault = pickle.loads(answer)
+                    number, result, fault = pickle.loads(answer)
                     if fault:
                         raise fault
                 elif own:
                     number, item = own.popleft()
-                    found[number] = function(item)
+                    result = function(item)
                 else:
                     time.sleep(NAP_SECONDS)
                     continue
-                done(number, found[number])
-                bar.update()
-        return [found[number] for number in range(len(items))]
+                left -= 1
+                yield number, result
 
     def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
         """The sum of `function` of every share; rank 0 has the first."""
@@ -495,22 +457,9 @@ class Cores(Team):
     method = "thread"
     workers = worker_count(None, sys.maxsize)
 
-    def each(
-        self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        what: str = "solving",
-        show: bool = True,
-        unit: str = "block",
-        done: Done = nobody,
-    ) -> list[Result]:
-        """`function` of every item."""
+    def _answers(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[int, Result]]:
         with Threads(worker_count(None, len(items))) as team:
-            return team.each(function, items, what, show, unit, done)
-
-    def total(self, function: "Callable[[Item], np.ndarray]", shares: Sequence[Item]) -> "np.ndarray":
-        """The sum of `function` of every share."""
-        return _sum(self.each(function, shares, show=False))
+            yield from team._answers(function, items)
 
 
 CORES = Cores()
