@@ -207,7 +207,7 @@ def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None
         return format(value, f"z,.{(digits or {})[title]}f" if title in (digits or {}) else ",.6g" if isinstance(value, float) else ",")
 
     titles = list(rows[0])
-    words = [all(isinstance(row[title], str) for row in rows) for title in titles]
+    words = [all(isinstance(row[title], str | bool) for row in rows) for title in titles]
     lines = [titles, ["---" if word else "---:" for word in words], *([cell(title, row[title]) for title in titles] for row in rows)]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
