@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -266,3 +267,52 @@ def test_other_workers_may_go_on_with_it(tmp_path: Path) -> None:
     left, right = content(tmp_path / "out"), content(tmp_path / "whole")
     assert {k: v for k, v in left.items() if k not in same} == {k: v for k, v in right.items() if k not in same}
     shutil.rmtree(tmp_path / "out")
+
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="MPI is not installed: pip install -e '.[mpi]'")
+@pytest.mark.parametrize("victim", [0, -1], ids=["first of the ranks", "last of the ranks"])
+def test_a_killed_rank_and_then_the_same_command_in_fewer_ranks(victim: int, tmp_path: Path) -> None:
+    prepared(tmp_path, "from disk", parallel={"enabled": True, "method": "mpi"})
+    program = [sys.executable, "-c", "from dr_opt.cli import main; main()", "run", str(tmp_path / "scenario.yaml"), "--no-figures", "--out"]
+
+    def in_ranks(ranks: int, out: str) -> subprocess.Popen[bytes]:
+        command = [str(MPIEXEC), "-n", str(ranks), *program, str(tmp_path / out)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    assert in_ranks(2, "whole").wait(120) == 0
+    mpiexec, deadline = in_ranks(3, "out"), time.monotonic() + 60
+    while not list(tmp_path.glob(".out.dr_opt-work/*.result")) and mpiexec.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ranks = sorted(pid for pid in session_of(mpiexec.pid) if b"scenario.yaml" in command_line(pid) and b"mpiexec" not in command_line(pid))
+    os.kill(ranks[victim], signal.SIGKILL)
+    assert mpiexec.wait(30) != 0
+    assert not (tmp_path / "out").exists()
+    assert in_ranks(2, "out").wait(120) == 0
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def command_line(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def session_of(leader: int) -> list[int]:
+    """The processes that a leader, or one of its own, has started."""
+    found, parents = [], {leader}
+    while parents:
+        children = set()
+        for place in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                if int(place.read_text().rsplit(")", 1)[1].split()[1]) in parents:
+                    children.add(int(place.parent.name))
+            except (OSError, IndexError):
+                continue
+        found += children
+        parents = children
+    return found
