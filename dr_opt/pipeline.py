@@ -198,12 +198,8 @@ def solve_at(
     )
     efforts = [effort] * len(problems) if begun is None else [replace(effort, begun=answer.flows) for answer in begun]
     tasks = [(choice.family, priced(problem, min_saving), effort) for problem, effort in zip(problems, efforts, strict=True)]
-    names = [f"answer-{'all' if min_saving is None else min_saving.hex()}-{k}" for k in range(len(tasks))]
-    left = [k for k, name in enumerate(names) if not keep.holds(name)]
-    put = lambda k, answer: keep.put(names[left[k]], answer)
-    solving = Alone() if shared else team
-    new = dict(zip(left, solving.each(answer_block, [tasks[k] for k in left], show=scenario.progress, done=put), strict=True))
-    answers = [new[k] if k in new else keep.get(name) for k, name in enumerate(names)]
+    name = f"answer-{'all' if min_saving is None else min_saving.hex()}"
+    answers = (Alone() if shared else team).each(answer_block, tasks, show=scenario.progress, keep=keep, name=name)
     return Run([task[1] for task in tasks], answers, min_saving, chosen)
 
 # %% ../nbs/api/27_pipeline.ipynb #c015

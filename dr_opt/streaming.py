@@ -180,12 +180,9 @@ def shards_shown(
     wanted = [name for name in TABLES if name != "optimised_usage" or scenario.output.optimised_usage]
     place = work / "tables"
     place.mkdir(exist_ok=True)
-    names = [f"shard-{number}" for number in range(len(shards.parts))]
-    left = [number for number, name in enumerate(names) if not keep.holds(name)]
     show = partial(_shown, frame, replace(run, blocks=[block.bare for block in run.blocks]), place, wanted)
-    put = lambda k, shown: keep.put(names[left[k]], shown)
-    new = dict(zip(left, team.each(show, left, "assembling and auditing", scenario.progress, "shard", put), strict=True))
-    return frame, [new[number] if number in new else keep.get(name) for number, name in enumerate(names)]
+    every = range(len(shards.parts))
+    return frame, team.each(show, every, "assembling and auditing", scenario.progress, "shard", keep, "shard")
 
 
 def _shown(frame: Frame, run: ShardedRun, place: Path, wanted: Sequence[str], number: int) -> Shown:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from dr_opt.basics import InputError, SolverError
+from dr_opt.keeping import Keep
 from dr_opt.parallel import CORES, Alone, Processes, Ranks, Team, Threads
 from dr_opt.pipeline import optimise
 from dr_opt.scenario import Scenario
@@ -120,16 +122,18 @@ TEAMS: dict[str, Callable[[], Team]] = {
 
 
 @pytest.mark.parametrize("name", TEAMS)
-def test_what_every_team_can_do(name: str) -> None:
-    check_team(TEAMS[name]())
+def test_what_every_team_can_do(name: str, tmp_path: Path) -> None:
+    check_team(TEAMS[name](), Keep(tmp_path))
 
 
-def check_team(team: Team) -> None:
-    """A team answers in order, adds up, tells of each answer, raises what was raised."""
+def check_team(team: Team, keep: Keep) -> None:
+    """A team answers in order, adds up, asks for nothing that is remembered, raises what was raised."""
     with team:
-        heard: dict[int, int] = {}
-        assert team.each(abs, [3, -1, -2, 0], show=False, done=heard.__setitem__) == [3, 1, 2, 0]
-        assert heard == {0: 3, 1: 1, 2: 2, 3: 0}
+        assert team.each(abs, [3, -1, -2, 0], show=False) == [3, 1, 2, 0]
+        keep.put("size-1", "remembered")
+        for _ in range(2):
+            assert team.each(abs, [3, -1, -2, 0], show=False, keep=keep, name="size") == [3, "remembered", 2, 0]
+        assert all(keep.holds(f"size-{number}") for number in range(4)) and not keep.holds("size-4")
         assert team.each(abs, [], show=False) == []
         for shares in ([range(5)], [range(5), range(5, 9)][: team.workers]):
             assert team.total(squares, shares).tolist() == squares(range(sum(map(len, shares)))).tolist()
@@ -281,7 +285,8 @@ def as_script(task: str, *arguments: str) -> None:
         for name in SOLVERS:
             plan_into(Path(arguments[0]), name, MPI)
     elif task == "team":
-        here.check_team(Ranks())
+        with TemporaryDirectory() as folder:
+            here.check_team(Ranks(), Keep(Path(folder)))
         print("the team is sound", flush=True)
     elif task == "dying":
         Ranks().each(partial(here.dying, int(arguments[0])), list(range(9)), show=False)
