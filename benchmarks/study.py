@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ class Size:
     """How many households each part of the study has, and how often chance is asked."""
 
     city: int  # households of both cities in the headline figures
-    sample: int  # where a setting is varied
+    sample: int  # where a setting is varied; the full one is as many as the published study had in Mumbai
     shadow: int  # where limits are priced, and where last week's plan is used again
+    notebook: int  # where nothing but a window is asked, and nearly every slot moves
     families: int  # where every solver family plans
     draws: int  # of the marginal factors, for the same plan
     replans: int  # of the marginal factors, each with a plan of its own
@@ -70,7 +71,10 @@ class Size:
         return ("strict",) if self.few else tuple(POLICIES)
 
 
-SIZE = {"full": Size(238_479, 5_000, 2_000, 1_000, 10_000, 10, 5, 5e-4, False), "small": Size(300, 100, 60, 40, 1_000, 2, 2, 1e-2, True)}
+SIZE = {
+    "full": Size(238_479, 53_839, 20_000, 10_000, 1_000, 10_000, 10, 5, 5e-4, False),
+    "small": Size(300, 100, 60, 40, 40, 1_000, 2, 2, 1e-2, True),
+}
 
 RELAXED = {
     **STRICT,
@@ -102,13 +106,13 @@ SEASONS = {"February": "2025-02-03", "May": "2025-05-05", "August": "2025-08-04"
 # ---- one plan and its figures --------------------------------------------------------------------------------------
 
 
-@cache
+@lru_cache(maxsize=2)
 def table_of(cities: tuple[str, ...], households: int, start: str = START.isoformat()) -> pl.DataFrame:
     """Readings of synthetic households, the same for the same arguments."""
     return dr_opt.synthesise(cities, customers=households, days=DAYS, start=start)
 
 
-@cache
+@lru_cache(maxsize=1)
 def readings_of(cities: tuple[str, ...], households: int) -> dr_opt.Readings:
     """The same, checked and in memory."""
     return dr_opt.read_readings(table_of(cities, households), show_progress=False)
@@ -287,7 +291,7 @@ def personalities(size: Size) -> Figures:
 
 def notebook(size: Size) -> Figures:
     """The first notebook's three policies: no counts, no caps, no floors."""
-    readings = table_of(CITIES, size.families)
+    readings = table_of(CITIES, size.notebook)
     return {name: total(figures(readings, {**NOTHING_BUT, **limits}, gap=size.gap)) for name, limits in NOTEBOOK.items()}
 
 
@@ -467,7 +471,7 @@ def factors(size: Size) -> Figures:
         saved = (slope + times * error * chance.standard_normal((size.draws, 24))) @ net / (slope @ net)
         low, high = np.percentile(saved, [5, 95])
         found[f"same plan, error times {times}"] = {"low_percent": 100 * (low - 1), "high_percent": 100 * (high - 1), "draws": size.draws}
-    few, rows = table_of(CITIES, size.families), []
+    few, rows = table_of(CITIES, size.notebook), []
     best = slope @ net_by_hour(few, size.gap)
     for _ in range(size.replans):
         drawn = slope + error * chance.standard_normal(24)
