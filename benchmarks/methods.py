@@ -40,6 +40,7 @@ PACKAGES = ("dr_opt", "highspy", "pyscipopt", "cbcbox", "cvxopt", "clarabel", "e
 KEYS = ("limits", "customers", "family", "backend")
 SHORT = {  # how a status sentence is told in a table
     "The plan is optimal": "optimal",
+    "The plan is made from prices": "by prices",
     "The plan is rounded": "rounded",
     "The plan keeps every limit": "feasible",
     "The time limit was reached": "time limit",
