@@ -17,6 +17,7 @@ import generated  # noqa: E402
 import names  # noqa: E402
 import pages  # noqa: E402
 import preview  # noqa: E402
+import shown  # noqa: E402
 
 needs_pandoc = pytest.mark.skipif(
     importlib.util.find_spec("pypandoc") is None, reason="pypandoc_binary, of the extra dev, is not installed"
@@ -160,6 +161,54 @@ def test_links_that_nbdev_sets_lead_somewhere_or_are_words(tmp_path: Path) -> No
     mended = json.loads((proc / "api/01_first.ipynb").read_text())["cells"][1]["source"]
     assert mended.endswith(f"[`thing`]({at}#thing), [`Thing.part`]({at}#thing), `run`, [go on]({at}#run).")
     assert [fault for fault in check.faults(found, settings, proc, HOST) if "#run" in fault]  # what a person wrote is a person's to mend
+
+
+def test_a_word_that_is_also_an_argument_is_no_link(tmp_path: Path) -> None:
+    at = f"{HOST}/api/first.html"
+    text = f"## One thing\n\n### percent\n\n### settle\n\n[`percent`]({at}#percent), [`settle`]({at}#settle)."
+    found, _, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("markdown", text))})
+    names.mend(found, proc, HOST)
+    mended = json.loads((proc / "api/01_first.ipynb").read_text())["cells"][1]["source"]
+    assert mended.endswith(f"`percent`, [`settle`]({at}#settle).")
+
+
+@needs_pandoc
+def test_short_code_is_not_broken_and_long_code_is_after_its_dots(tmp_path: Path) -> None:
+    text = "## One thing\n\n`dr-opt run` and `constraints.max_moves_per_day.limit`\n\n```\na_b.c\n```"
+    found, settings, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("markdown", text))})
+    preview.write(found, settings, proc, tmp_path / "out", "a site", HOST)
+    page = (tmp_path / "out/api/first.html").read_text(encoding="utf-8")
+    assert '<code class="short">dr-opt run</code>' in page and "a_b.c" in page
+    assert "<code>constraints.<wbr>max_<wbr>moves_<wbr>per_<wbr>day.<wbr>limit</code>" in page
+
+
+# Code as it is shown
+
+
+def test_heads_are_shown_as_they_are_written() -> None:
+    from dr_opt.plan import Plan
+    from dr_opt.scenario import SolverChoice
+    from dr_opt.solver.base import Effort, Status
+    from dr_opt.solver.prices import settle
+
+    head, members = shown.head_and_members(settle)
+    assert head.startswith("def settle(\n    market: Market,\n") and "keep: Keep = FORGET" in head and not members
+    head, members = shown.head_and_members(SolverChoice)
+    assert head == "class SolverChoice(Parameters)" and "| `gap` | `0.0001` |" in members
+    assert 'NOTHING = "Nothing can be moved within the limits."' in shown.head_and_members(Status)[0]
+    assert "gap: float = 1e-4" in shown.head_and_members(Effort)[0]
+    assert "- `.audit(readings, problems)`: Checks every limit" in shown.head_and_members(Plan)[1]
+    assert shown.head_and_members(Path) is None
+
+
+def test_long_heads_have_a_line_for_each_argument() -> None:
+    import ast
+
+    source = "def f(a, /, b: int=1, *, c: str | None=None, **more: Any) -> int: ..."
+    (node,) = ast.parse(source).body
+    assert shown.head_of(node) == "def f(a, /, b: int = 1, *, c: str | None = None, **more: Any) -> int"
+    (node,) = ast.parse(source.replace("f(", f"f{'f' * 90}(")).body
+    assert shown.head_of(node).splitlines()[1:4] == ["    a,", "    /,", "    b: int = 1,"]
 
 
 # Pages that are made

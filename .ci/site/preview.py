@@ -75,7 +75,19 @@ def body(page: Page, pages: dict[str, Page], host: str) -> str:
             element["c"][2][0] = led(element["c"][2][0], page, pages, host)
     made = pandoc(json.dumps(document), "-f", "json", "-t", "html", "--mathml", "--wrap=none")
     text = re.sub(r"<table", '<div class="wide"><table', made.text).replace("</table>", "</table></div>")
-    return re.sub(r'(<math display="block".*?</math>)', r'<span class="wide">\1</span>', text, flags=re.DOTALL)
+    text = re.sub(r'(<math display="block".*?</math>)', r'<span class="wide">\1</span>', text, flags=re.DOTALL)
+    text = re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', r'<a class="picture" href="\1">\g<0></a>', text)
+    return re.sub(r"<pre.*?</pre>|<code>([^<]+)</code>", _code, text, flags=re.DOTALL)
+
+
+def _code(given: re.Match[str]) -> str:
+    """Code among words: a short one stays on its line, a long one is broken after a dot, an underscore or a comma, not at a hyphen."""
+    words = given.group(1)
+    if words is None:  # a block of code stays as it is
+        return given.group()
+    if len(words) <= 24:
+        return f'<code class="short">{words}</code>'
+    return "<code>" + re.sub(r"([._,/])(?=\w)", r"\1<wbr>", words) + "</code>"
 
 
 def led(target: str, page: Page, pages: dict[str, Page], host: str) -> str:

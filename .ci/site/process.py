@@ -25,23 +25,44 @@ def as_written(thing: Any, *, globals: Any = None, locals: Any = None, eval_str:
 
 def prepare() -> None:
     """What each process does first."""
-    from nbdev import showdoc
+    from nbdev import processors, showdoc
 
     inspect.get_annotations = as_written
-    shown = showdoc.show_doc
-    showdoc.show_doc = lambda thing, *more, **ways: help_of(thing) or shown(thing, *more, **ways)
+    defined, shown = processors._def_names, renderer(showdoc.BasicMarkdownRenderer)
+    processors._def_names = lambda *given: defined(*given)[::-1]  # nbdev inserts each above the one before
+    showdoc.show_doc = lambda thing, *_, name=None, title_level=3, **__: help_of(thing) or shown(thing, name=name, title_level=title_level)
+
+
+def renderer(plain: type) -> type:
+    """nbdev's heading and link to the source, and below them what our source says."""
+    from shown import head_and_members
+
+    class AsWritten(plain):
+        def __init__(self, thing: Any, **ways: Any) -> None:
+            super().__init__(thing, **ways)
+            if found := head_and_members(thing):
+                self.dm, self.members = found
+
+        def _repr_markdown_(self) -> str:
+            members = getattr(self, "members", "")
+            return super()._repr_markdown_() + (f"\n\n{members}" if members else "")
+
+    return AsWritten
 
 
 def help_of(thing: Any) -> Any:
-    """What a command of a terminal says with --help, where `thing` is one."""
+    """What a command of a terminal says with --help, where `thing` is one; the package's own knows all of its commands."""
     import click
     from IPython.display import Markdown
 
+    from dr_opt import cli
+
     if not isinstance(thing, click.Command):
         return None
-    words = "dr-opt" if isinstance(thing, click.Group) else f"dr-opt {thing.name}"
-    text = thing.get_help(click.Context(thing, info_name=words, terminal_width=100))
-    return Markdown(f"### {words}\n\n```text\n{text}\n```")
+    top = click.Context(cli.main, info_name="dr-opt", terminal_width=100, **cli.main.context_settings)
+    command = cli.main if isinstance(thing, click.Group) else cli.main.get_command(top, thing.name)
+    context = top if command is cli.main else click.Context(command, info_name=thing.name, parent=top)
+    return Markdown(f"### {context.command_path}\n\n```text\n{command.get_help(context)}\n```")
 
 
 def side_by_side(work: Callable[[Any], Any], jobs: Iterable[Any], **_: Any) -> None:

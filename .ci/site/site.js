@@ -1,12 +1,12 @@
 // Dark or light, and a search over the headings of all pages (INDEX, from search.js).
-document.getElementById("theme").onclick = () => {
+document.getElementById("page-theme").onclick = () => {
   const root = document.documentElement;
   const now = root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   root.dataset.theme = now === "dark" ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
 };
-const found = document.getElementById("found"), tree = document.getElementById("tree");
-document.getElementById("search").oninput = (event) => {
+const found = document.getElementById("pages-found"), tree = document.getElementById("page-tree");
+document.getElementById("find-page").oninput = (event) => {
   const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
   tree.hidden = words.length > 0;
   found.replaceChildren();
