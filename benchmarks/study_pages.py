@@ -1,8 +1,9 @@
 """What the study's pages say, and whether it still is so: figures in sentences, filled in from stored results and found there again.
 
 A page says a sentence by `say("In Delhi {full/headline/strict/delhi/tco2_avoided:.1f} t are saved.")`: a path into
-`results/study_full.json` (`full`), `study_small.json` (`small`) or `study_real.json` (`real`), and a format. `check_pages`
-reads the saved pages, takes each number out of its sentence and compares it with the results it is given.
+`results/study_full.json` (`full`), `study_small.json` (`small`) or `study_real.json` (`real`), and a format. A path that ends in
+`negative` gives the figure with the other sign, for sentences that say "less" or "rises". `check_pages` reads the saved pages,
+takes each number out of its sentence and compares it with the results it is given.
 """
 
 import ast
@@ -39,7 +40,7 @@ def at(results: Mapping[str, Any], path: str) -> Any:
     size, *steps = path.split("/")
     found: Any = results[size] if steps[0] in BESIDE else results[size]["figures"]
     for step in steps:
-        found = found[int(step)] if isinstance(found, list) else found[step]
+        found = -found if step == "negative" else found[int(step)] if isinstance(found, list) else found[step]
     return found
 
 
@@ -179,8 +180,8 @@ COLUMNS = {  # title: figure, decimals
     "moves": ("moves", 0),
     "kWh moved": ("kwh_moved", 0),
     "tCO2 saved": ("tco2_avoided", 2),
-    "% marginal": ("marginal_reduction_percent", 2),
-    "% average": ("average_reduction_percent", 2),
+    "marginal emissions less, %": ("marginal_reduction_percent", 2),
+    "average emissions less, %": ("average_reduction_percent", 2),
     "kg a household and week": ("kg_per_household_week", 3),
     "g per kWh": ("g_per_kwh_moved", 0),
     "% of moves raise the average": ("average_increase_share_percent", 0),
@@ -192,7 +193,9 @@ COLUMNS = {  # title: figure, decimals
     "% of energy moved": ("share_moved_percent", 2),
     "kWh per move": ("kwh_per_move", 2),
 }
-SHORT = ("moves", "kWh moved", "tCO2 saved", "% marginal", "% average", "kg a household and week", "g per kWh")
+SHORT = (
+    "moves", "kWh moved", "tCO2 saved", "marginal emissions less, %", "average emissions less, %", "kg a household and week", "g per kWh",
+)  # fmt: skip
 
 
 def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None = None) -> Any:
@@ -203,7 +206,7 @@ def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None
         if isinstance(value, bool):
             return "yes" if value else "no"
         if value is None or isinstance(value, str):
-            return value or "none"
+            return value or "–"
         return format(value, f"z,.{(digits or {})[title]}f" if title in (digits or {}) else ",.6g" if isinstance(value, float) else ",")
 
     titles = list(rows[0])
@@ -223,7 +226,7 @@ def table(
 
 def readme_table(results: Mapping[str, Any]) -> str:
     """The table of README.md: the policies by city."""
-    lines = ["| city | policy | moves | GWh moved | tCO2 saved | % of marginal | % of average | g per kWh moved |"]
+    lines = ["| city | policy | moves | GWh moved | tCO2 saved | marginal emissions less, % | average emissions less, % | g per kWh moved |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for city in ("delhi", "mumbai"):
         for policy in ("strict", "default", "relaxed"):
@@ -244,8 +247,9 @@ def table_page(results: Mapping[str, Any]) -> str:
     gap = max(at(results, f"full/headline/{policy}/gap_percent") for policy in ("strict", "default", "relaxed"))
     said = (
         f"One run of `python benchmarks/study.py --size full --store`: {households['delhi']:,} synthetic households of Delhi and "
-        f"{households['mumbai']:,} of Mumbai, two weeks of November 2025. Savings are those of perfect foresight. The loosest of "
-        f"these plans is within {gap:.2g} % of a bound that no plan can exceed; the studies of Delhi and Mumbai tell the rest."
+        f"{households['mumbai']:,} of Mumbai, two weeks of November 2025. Savings are those of perfect foresight. A minus is a rise: the "
+        f"plans follow the marginal factor, and the average one tells another story. The loosest of these plans is within {gap:.2g} % "
+        f"of a bound that no plan can exceed; the studies of Delhi and Mumbai tell the rest."
     )
     return f"# The study of Delhi and Mumbai\n\n{said}\n\n{readme_table(results)}"
 
