@@ -107,7 +107,7 @@ def read_yaml(text: str) -> tuple[Any, list[str]]:
 
 
 def read_json(text: str) -> tuple[Any, list[str]]:
-    """The same for JSON. Raises `json.JSONDecodeError`."""
+    """The value of a JSON text, and a fault for every key that stands twice. Raises `json.JSONDecodeError`."""
     twice: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Mixture:
     """What the master answers. K price vectors, G groups, R rows, L lanes."""
 
     value: float  # g, what the mixture gains
-    share: np.ndarray  # (K, G, components) λ
+    share: np.ndarray  # (K, G, components) θ
     prices: np.ndarray  # (R,) g/kWh
     routed_kwh: np.ndarray  # of the arcs of all lanes
     lane_price: np.ndarray  # (L,) g/kWh
