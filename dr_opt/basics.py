@@ -126,7 +126,7 @@ class Registry(dict[str, Entry], Generic[Entry]):
     def __missing__(self, name: str) -> Entry:
         near = nearest(str(name), self)
         hint = f"Did you mean '{near}'?" if near else "Choose one of these."
-        raise InputError(f"'{name}' is not a known {self.kind} ({listed(self, most=20)}). {hint}")
+        raise InputError(f"'{name}' is not a known {self.kind} ({listed(self, most=6 if near else 20)}). {hint}")
 
 # %% ../nbs/api/00_basics.ipynb #c020
 Listener = Callable[[str, int, int | None], object]

@@ -135,6 +135,14 @@ def test_a_registry_s_miss_is_an_error_that_helps() -> None:
     with pytest.raises(InputError) as caught:
         shapes["heptagon"]
     assert str(caught.value) == "'heptagon' is not a known shape (square). Choose one of these."
+    shapes.update((f"shape_{number}", list) for number in range(9))
+    with pytest.raises(InputError) as caught:
+        shapes["sqare"]
+    few = "square, shape_0, shape_1, shape_2, shape_3, shape_4 and 4 more"
+    assert str(caught.value) == f"'sqare' is not a known shape ({few}). Did you mean 'square'?"
+    with pytest.raises(InputError) as caught:
+        shapes["heptagon"]
+    assert "shape_8). Choose one of these." in str(caught.value)
     assert shapes.register("square")(tuple) is tuple and shapes["square"] is tuple and "sqare" not in shapes
 
 
