@@ -133,12 +133,6 @@ def plan_of(readings: dr_opt.Readings, constraints: Figures, model: Figures | No
     return plan
 
 
-@cache
-def plan_by_policy(policy: str, households: int, gap: float) -> dr_opt.Plan:
-    """The plan of both cities under one of the policies."""
-    return plan_of(readings_of(CITIES, households), POLICIES[policy], gap=gap)
-
-
 @dataclass(frozen=True)
 class Result:
     """An audited plan on disk: its summary and its tables."""
@@ -334,13 +328,17 @@ def guards(size: Size) -> Figures:
     return found
 
 
+@cache
+def one_more_and_again(policy: str, households: int, gap: float) -> tuple[Figures, Figures]:
+    """Of one plan of both cities: what one more of each limit would save, most first; and what it saves when it is used again."""
+    plan = plan_of(readings_of(CITIES, households), POLICIES[policy], gap=gap)
+    table = dr_opt.shadow_prices(plan).select("limit", "parameter", "now", "with_one_more", "percent")
+    return told(policy, {f"{row['limit']}.{row['parameter']}": row for row in table.iter_rows(named=True)}), repeated(plan)
+
+
 def shadow(size: Size) -> Figures:
-    """What one more of each limit would save, by policy, most first."""
-    found, keep = {}, ["limit", "parameter", "now", "with_one_more", "percent"]
-    for name in size.policies:
-        table = dr_opt.shadow_prices(plan_by_policy(name, size.shadow, size.gap))
-        found[name] = told(name, {f"{row['limit']}.{row['parameter']}": row for row in table.select(keep).iter_rows(named=True)})
-    return found
+    """What one more of each limit would save, by policy."""
+    return {name: one_more_and_again(name, size.shadow, size.gap)[0] for name in size.policies}
 
 
 def seasons(size: Size) -> Figures:
@@ -505,7 +503,7 @@ def repeated(plan: dr_opt.Plan) -> Figures:
 
 def foresight(size: Size) -> Figures:
     """How much of the saving is left without knowing the week beforehand."""
-    return {name: repeated(plan_by_policy(name, size.shadow, size.gap)) for name in size.policies}
+    return {name: one_more_and_again(name, size.shadow, size.gap)[1] for name in size.policies}
 
 
 # ---- real households -----------------------------------------------------------------------------------------------
