@@ -9,17 +9,17 @@ work on the machine does not matter), memory is the process's peak. `chronologic
 another, the weekly quota first come, first served.
 """
 
-import argparse
 import json
 import resource
 import subprocess
 import sys
 import time
+from argparse import SUPPRESS
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
+from stored import command, parser, percent, read, write
 
 from dr_opt.pipeline import make_problems
 from dr_opt.problem import Problem
@@ -31,7 +31,6 @@ from dr_opt.solver.greedy import greedy_flows
 from dr_opt.solver.prices import settle
 from dr_opt.synthesis import synthesise
 
-RESULTS = Path(__file__).resolve().parent / "results"
 STUDY = {"delhi": 184_640, "mumbai": 53_839}
 BASE = 20_000
 START = date(2025, 11, 3)
@@ -98,14 +97,15 @@ def run_one(method: str, share: float, base: int, weeks: int) -> dict[str, float
     return {"method": method, "peak_gib": peak, **total}
 
 
-def page(rows: list[dict], share: float, weeks: int) -> str:
+def page(stored: dict) -> str:
     """The table as markdown."""
-    households, bound = int(sum(STUDY.values()) * share), max(row["bound_g"] for row in rows)
+    rows, weeks = stored["rows"], stored["weeks"]
+    households, bound = int(sum(STUDY.values()) * stored["share"]), max(row["bound_g"] for row in rows)
     line = "| {method} | {t:.2f} | {below} | {per_kwh:.0f} | {gwh:.2f} | {seconds:.1f} | {peak_gib:.1f} |"
     text = [
         "# Prices against greedy",
         "",
-        f"One run of `python benchmarks/against_greedy.py`: {households:,} synthetic households of Delhi and Mumbai, {weeks} weeks, the",
+        f"One run of `{stored['command']}`: {households:,} synthetic households of Delhi and Mumbai, {weeks} weeks, the",
         f"published study's strict policy, each week by itself. No plan can save more than {bound / 1e6:,.2f} t: the prices' bound.",
         "Seconds are those of all cores at work on solving, added up; memory is that of a process that also holds the problem in double",
         "precision.",
@@ -114,7 +114,8 @@ def page(rows: list[dict], share: float, weeks: int) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        figures = {"t": row["g"] / 1e6, "below": f"{1 - row['g'] / bound:.4%}", "per_kwh": row["g"] / row["kwh"], "gwh": row["kwh"] / 1e6}
+        below = percent(1 - row["g"] / bound, 4)
+        figures = {"t": row["g"] / 1e6, "below": below, "per_kwh": row["g"] / row["kwh"], "gwh": row["kwh"] / 1e6}
         name = row["method"] if row["method"] == "prices" else f"greedy, order {row['method']}"
         text.append(line.format(**{**row, **figures, "method": name}))
     return "\n".join([*text, ""])
@@ -122,12 +123,15 @@ def page(rows: list[dict], share: float, weeks: int) -> str:
 
 def main() -> None:
     """Measures and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=1.0, help="share of the study's households")
-    parser.add_argument("--base", type=int, default=BASE)
-    parser.add_argument("--weeks", type=int, default=2)
-    parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--share", type=float, default=1.0, help="share of the study's households")
+    options.add_argument("--base", type=int, default=BASE)
+    options.add_argument("--weeks", type=int, default=2)
+    options.add_argument("--only", choices=METHODS, help=SUPPRESS)
+    asked = options.parse_args()
+    if asked.report:
+        write("against_greedy", read("against_greedy"), page)
+        return
     if asked.only:
         print(json.dumps(run_one(asked.only, asked.share, asked.base, asked.weeks)))
         return
@@ -136,9 +140,7 @@ def main() -> None:
         ran = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", method], capture_output=True, text=True, check=True)
         rows.append(json.loads(ran.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    RESULTS.joinpath("against_greedy.json").write_text(json.dumps({"share": asked.share, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    RESULTS.joinpath("against_greedy.md").write_text(page(rows, asked.share, asked.weeks), encoding="utf-8")
-    print(page(rows, asked.share, asked.weeks))
+    write("against_greedy", {"command": command(), "share": asked.share, "weeks": asked.weeks, "rows": rows}, page)
 
 
 if __name__ == "__main__":

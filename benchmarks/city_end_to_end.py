@@ -1,17 +1,16 @@
 """A whole city from readings on disk to an audited result folder: `python benchmarks/city_end_to_end.py`.
 
-Writes results/city_end_to_end.md and .json beside this file. By default as many households as the published study had
-(Delhi 184,640 and Mumbai 53,839), for 14 days: 160 million readings, invented by `dr_opt.synthesis` and written piece by
-piece before the clock starts. The limits are nearly the default ones: one move a day and three a week, two hours either
-way, at most 25 % of each household's peak hour, 10 % of a region's day, the least use of a half-hour as its floor, and no
-slot more than 25 % above its load.
+Writes results/city_end_to_end.md and .json beside this file. There are three sizes: 10,000 households, 50,000, and as many as
+the published study had (Delhi 184,640 and Mumbai 53,839), each for 14 days and with its readings in two orders. The largest has
+160 million readings. All are invented by `dr_opt.synthesis` and written piece by piece before the clock starts.
+The limits are nearly the default ones: one move a day and three a week, two hours either way, at most 25 % of each household's peak
+hour, 10 % of a region's day, the least use of a half-hour as its floor, and no slot more than 25 % above its load.
 
-The run is `dr-opt run` without pictures, in a process of its own, so that its time and its memory are a user's. With
-`--order time` the readings are sorted by time instead of by household. Files are made in `--folder` (a new temporary
-one, removed afterwards, unless named).
+The run is `dr-opt run` without pictures, in a process of its own, so that its time and its memory are a user's. Readings
+are sorted by household, or by time, which costs more, since they are then dealt out on disk first; `--order` and `--households`
+take some of the runs. Files are made in `--folder` (a new temporary one, removed afterwards, unless named).
 """
 
-import argparse
 import json
 import os
 import platform
@@ -27,12 +26,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
+from stored import parser, percent, read, write
 
 from dr_opt.calendar import Calendar, slots_of_dates
 from dr_opt.synthesis import split_customers, synthesise_arrays
 
-RESULTS = Path(__file__).resolve().parent / "results"
 STUDY = 238_479  # households
+DEFAULTS = {"households": [10_000, 50_000, STUDY], "days": [14], "order": ["household", "time"]}
 START = date(2025, 11, 3)
 PIECE = 5_000  # households a file
 LIMITS = {
@@ -110,33 +110,46 @@ def measure(households: int, days: int, order: str, folder: Path) -> dict[str, A
     seconds, cores, memory = run(scenario, folder / "out")
     summary, ran = (json.loads((folder / "out" / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "run"))
     total = summary["total"]
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     return {
         "households": households, "days": days, "order": order, "readings": summary["data_report"]["facts"]["readings"],
         "parquet_gb": round(size / 1e9, 2), "seconds": round(seconds, 1), "core_seconds": round(cores, 1), "memory_gb": round(memory, 2),
         "stages": ran["seconds"],
         "shards": ran["shards"], "tco2_avoided": total["tco2_avoided"], "kwh_moved": total["kwh_moved"], "moves": total["moves"],
         "splits": total["splits"], "marginal_reduction_percent": total["marginal_reduction_percent"], "gap": summary["gap"],
+        "machine": machine,
     }  # fmt: skip
+
+
+def command(rows: list[dict[str, Any]]) -> str:
+    """The command that measures these rows."""
+    words = ["python benchmarks/city_end_to_end.py"]
+    for name, default in DEFAULTS.items():
+        given = list(dict.fromkeys(row[name] for row in rows))
+        words += [] if given == default else [f"--{name}", *map(str, given)]
+    return " ".join(words)
 
 
 def report(rows: list[dict[str, Any]]) -> str:
     """The measurements as a page."""
-    cores = f"{platform.machine()}, Python {platform.python_version()}"
+    machine, days = rows[0]["machine"], rows[0]["days"]
     lines = [
         "# From readings on disk to an audited result folder", "",
-        f"`python benchmarks/city_end_to_end.py`, {cores}, {os.cpu_count()} cores. Other work on the machine makes",
-        "the seconds longer; those of all cores at work, added up, stay what they are.",
+        f"One run of `{command(rows)}`: {days} days of synthetic households of Delhi and Mumbai; {machine['processor']}, Python",
+        f"{machine['python']}, {machine['cores']} cores. Other work on the machine makes the seconds longer; *core seconds*, those of all",
+        "cores at work, added up, stay what they are. Memory is the highest of the process.",
         "",
-        "| households | days | readings | sorted by | seconds | of all cores at work | memory, GB | tCO2 avoided | moves | gap |",
-        "| ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| households | readings | sorted by | seconds | core seconds | GiB | tCO2 saved | moves | gap |",
+        "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for row in rows:
         lines.append(
-            f"| {row['households']:,} | {row['days']} | {row['readings']:,} | {row['order']} | {row['seconds']} "
-            f"| {row['core_seconds']} | {row['memory_gb']} "
-            f"| {row['tco2_avoided']:.3f} | {row['moves']:,} | {100 * row['gap']:.4f} % |"
+            f"| {row['households']:,} | {row['readings']:,} | {row['order']} | {row['seconds']} "
+            f"| {row['core_seconds']} | {row['memory_gb'] * 1e9 / 2**30:.1f} "
+            f"| {row['tco2_avoided']:.3f} | {row['moves']:,} | {percent(row['gap'], 4)} |"
         )
-    lines += ["", "Seconds by stage:", "", "| households | sorted by | " + " | ".join(rows[0]["stages"]) + " |"]
+    lines += ["", "Seconds by stage, as the run notes them down itself. They add up to less than the seconds above, which also count the"]
+    lines += ["start of Python and what lies between the stages.", "", "| households | sorted by | " + " | ".join(rows[0]["stages"]) + " |"]
     lines += ["| ---: | --- | " + " | ".join("---:" for _ in rows[0]["stages"]) + " |"]
     lines += [f"| {r['households']:,} | {r['order']} | " + " | ".join(f"{s:.1f}" for s in r["stages"].values()) + " |" for r in rows]
     return "\n".join(lines) + "\n"
@@ -144,13 +157,16 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measures and writes the results."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--households", type=int, nargs="*", default=[10_000, 50_000, STUDY])
-    options.add_argument("--days", type=int, default=14)
-    options.add_argument("--order", choices=["household", "time"], nargs="*", default=["household", "time"])
+    options = parser(__doc__)
+    options.add_argument("--households", type=int, nargs="*", default=DEFAULTS["households"])
+    options.add_argument("--days", type=int, default=DEFAULTS["days"][0])
+    options.add_argument("--order", choices=DEFAULTS["order"], nargs="*", default=DEFAULTS["order"])
     options.add_argument("--folder", type=Path, default=None, help="where readings are made and kept")
     options.add_argument("--dry", action="store_true", help="print, and leave the stored results as they are")
     given = options.parse_args()
+    if given.report:
+        write("city_end_to_end", read("city_end_to_end"), report, indent=2)
+        return
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for households in given.households:
@@ -158,8 +174,7 @@ def main() -> None:
                 rows.append(measure(households, given.days, order, given.folder or Path(temporary)))
                 print(json.dumps(rows[-1]), flush=True)
     if not given.dry:
-        (RESULTS / "city_end_to_end.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-        (RESULTS / "city_end_to_end.md").write_text(report(rows), encoding="utf-8")
+        write("city_end_to_end", rows, report, indent=2)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 
 Writes results/city_sizes.md and .json beside this file. A city is a synthetic Delhi of at most 20,000 households and one week,
 made into arrays as every plan's readings are. A larger one repeats it, every household scaled by a factor of its own (log-normal,
-σ 0.5, seeded) and the caps with their sum. Timed is what follows: prices, bound, plan, from arrays in memory. Two more tables:
-one pass over the households against the speed at which the same run reads the same memory, and who is hard: heavy-tailed sizes,
-and one giant among dwarfs.
+σ 0.5, seeded) and the caps with their sum. Timed is what follows: prices, bound, plan, from arrays in memory. The last two cities
+are the hard ones: heavy-tailed sizes, and one giant among dwarfs. A second table holds one pass over the households against the speed
+at which the same run reads the same memory.
 """
 
-import argparse
-import json
 import resource
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from stored import command, parser, percent, read, write
 
 from dr_opt.parallel import in_threads
 from dr_opt.pipeline import make_problems
@@ -27,7 +25,6 @@ from dr_opt.solver.replies import worth_of
 from dr_opt.solver.search import city_of
 from dr_opt.synthesis import synthesise
 
-RESULTS = Path(__file__).resolve().parent / "results"
 BASE = 20_000
 THREADS = 2
 
@@ -91,20 +88,22 @@ def one_pass(name: str, market: Market, crowd: Crowd) -> dict[str, float | str]:
     return {"case": name, "households": len(crowd), "seconds": min(replies), "read_seconds": min(reads), "gib": gib, "ratio": min(replies) / min(reads)}
 
 
-def page(rows: list[dict], passes: list[dict], base: int) -> str:
+def page(stored: dict) -> str:
     """The tables as markdown."""
-    city = "| {city} | {households:,} | {seconds:.2f} | {rounds} | {gap:.5%} | {arrays_gib:.2f} | {peak_gib:.2f} |"
+    passes, base = stored["passes"], stored["base"]
+    city = "| {city} | {households:,} | {seconds:.2f} | {rounds} | {shown} | {arrays_gib:.2g} | {peak_gib:.2f} |"
     line = "| {case} | {seconds:.3f} | {read_seconds:.3f} | {ratio:.1f} |"
     text = [
         "# Prices and the size of a city",
         "",
-        "One run of `python benchmarks/city_sizes.py`: default limits, one week, two threads. Seconds are those for prices, bound and",
+        f"One run of `{stored['command']}`: default limits, one week, two threads. Seconds are those for prices, bound and",
         "plan, from arrays in memory. The gap is between a strict bound and a plan that keeps every limit. Memory is the highest",
-        f"of the whole process so far. Cities above {base:,} households repeat one of that size, each household scaled by a factor of its own.",
+        f"of the whole process so far. Cities above {base:,} households repeat one of that size, each household scaled by a factor of its",
+        "own.",
         "",
         "| city | households | seconds | rounds | certified gap | arrays, GiB | memory, GiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(city.format(**row) for row in rows),
+        *(city.format(**row, shown=percent(row["gap"], 5)) for row in stored["rows"]),
         "",
         "## One pass over the households, and the speed of memory",
         "",
@@ -121,10 +120,13 @@ def page(rows: list[dict], passes: list[dict], base: int) -> str:
 
 def main() -> None:
     """Measures and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--households", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
-    parser.add_argument("--base", type=int, default=BASE)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--households", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    options.add_argument("--base", type=int, default=BASE)
+    asked = options.parse_args()
+    if asked.report:
+        write("city_sizes", read("city_sizes"), page)
+        return
     random, rows = np.random.default_rng(0), []
     settle(*[(market, [crowd]) for market, crowd in [base_city(200, {})]][0], Effort(threads=THREADS))  # compiles what is compiled once
     for households in asked.households:
@@ -137,7 +139,7 @@ def main() -> None:
     rows.append(measured("heavy tails (Pareto, exponent 1.5)", *scaled(*base, 1 + random.pareto(1.5, asked.base))))
     giant = np.ones(asked.base)
     giant[0] = asked.base / 5
-    rows.append(measured("a fifth as large as all others: one giant", *scaled(*base, giant)))
+    rows.append(measured("one giant, a fifth as large as all others together", *scaled(*base, giant)))
     passes = []
     peak = {"max_reduction_percent": 30}
     for name, limits in {
@@ -149,9 +151,7 @@ def main() -> None:
     }.items():
         passes.append(one_pass(name, *scaled(*base_city(asked.base, limits), random.lognormal(0, 0.5, 10 * asked.base))))
         print(passes[-1], flush=True)
-    (RESULTS / "city_sizes.json").write_text(json.dumps({"rows": rows, "passes": passes}, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "city_sizes.md").write_text(page(rows, passes, asked.base), encoding="utf-8")
-    print(page(rows, passes, asked.base))
+    write("city_sizes", {"command": command(), "base": asked.base, "rows": rows, "passes": passes}, page)
 
 
 if __name__ == "__main__":

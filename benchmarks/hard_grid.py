@@ -1,15 +1,14 @@
 """Forty hard cases for prices at 20,000 households: `python benchmarks/hard_grid.py`.
 
-Writes results/hard_grid.md and .json beside this file. The list is fixed: every two values of any two settings meet in some case,
+Writes results/hard_grid.md and .json beside this file. The list of cases is fixed: every two values of any two settings meet in some case,
 the tightest corners are among them, and each case says whether moves may be split. For each: the certified gap (the bound by the
 certificate, in double precision) and the seconds that prices, bound and plan took.
 """
 
-import argparse
 import itertools
-import json
 import time
-from pathlib import Path
+
+from stored import command, parser, percent, read, write
 
 from dr_opt.pipeline import make_problems
 from dr_opt.readings import read_readings
@@ -19,7 +18,6 @@ from dr_opt.solver.base import Effort
 from dr_opt.solver.selection import families  # noqa: F401  it registers the back-ends
 from dr_opt.synthesis import synthesise
 
-RESULTS = Path(__file__).resolve().parent / "results"
 CASES = 40
 SETTINGS = {
     "Y": (3, 7), "X": (1, 2, 3), "H": (1, 4, 12), "alpha": (1, 5, 25), "P": (0.2, 2, 10), "Z by": ("slot", "hour", "day"),
@@ -79,17 +77,23 @@ def row(case: dict, readings: object) -> dict:
     return {**case, "seconds": seconds, "gap": gap, "moves": moves, "more_places": len(answer.flows) - moves, "kwh": float(answer.flows.kwh.sum())}
 
 
-def page(rows: list[dict], households: int) -> str:
+def page(stored: dict) -> str:
     """The table as markdown."""
+    rows = stored["rows"]
     worst = {splits: max(r["gap"] for r in rows if r["splits"] is splits) for splits in (True, False)}
-    line = "| {X} | {Y} | {H} | {alpha} | {P} | {z} | {horizon} | {least} | {splits} | {gap:.4%} | {seconds:.1f} | {moves:,} | {more_places:,} |"
+    slowest = max(r["seconds"] for r in rows)
+    line = (
+        "| {X} | {Y} | {H} | {alpha} | {P} | {z} | {horizon} | {least} | {splits} | {gap} | {seconds:.1f} | {moves:,} | {more_places:,} |"
+    )
     text = [
         "# Forty hard cases",
         "",
-        f"One run of `python benchmarks/hard_grid.py`: {households:,} synthetic Delhi households, one week, two threads. The largest gap is "
-        f"{worst[True]:.4%} with splits and {worst[False]:.4%} without; the slowest case took {max(r['seconds'] for r in rows):.1f} s.",
+        f"One run of `{stored['command']}`: {stored['households']:,} synthetic Delhi households, one week, two threads. The largest gap",
+        f"is {percent(worst[True], 4)} with splits and {percent(worst[False], 4)} without; the slowest case took {slowest:.1f} s.",
         "",
-        "X, Y: moves a day, a week. H: window, hours. α: room for new spikes, %. P: regional cap, %. Z: peak comfort, 30 %, by and for whom.",
+        "X, Y: most moves a day and a week. H: window, hours. α: room for new spikes, %. P: regional cap, %. Z: peak comfort of 30 %,",
+        "counted by slot, hour or day, for each customer or for the city. Horizon: the period that no move leaves, so that a household's",
+        "total over it stays.",
         "Least: least size of a move, kWh. *Split* moves have more than one new time; *more places* counts these further times.",
         "",
         "| X | Y | H | α | P | Z | horizon | least | splits | certified gap | seconds | moves | more places |",
@@ -98,15 +102,18 @@ def page(rows: list[dict], households: int) -> str:
     for r in rows:
         z = f"{r['Z by']}, {'customer' if r['Z for'] == 'per_customer' else 'city'}"
         least, splits = "–" if r["least kWh"] is None else f"{r['least kWh']:g}", "yes" if r["splits"] else "no"
-        text.append(line.format(**{**r, "z": z, "least": least, "splits": splits}))
+        text.append(line.format(**{**r, "z": z, "least": least, "splits": splits, "gap": percent(r["gap"], 4)}))
     return "\n".join([*text, ""])
 
 
 def main() -> None:
     """Measures and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--households", type=int, default=20_000)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--households", type=int, default=20_000)
+    asked = options.parse_args()
+    if asked.report:
+        write("hard_grid", read("hard_grid"), page)
+        return
     calendar = Scenario().calendar
     warm = read_readings(synthesise("delhi", customers=20, days=7), calendar=calendar, show_progress=False)
     row({name: values[0] for name, values in SETTINGS.items()}, warm)  # compiles what is compiled once
@@ -116,9 +123,7 @@ def main() -> None:
     for case in cases():
         rows.append(row(case, readings))
         print(rows[-1], flush=True)
-    (RESULTS / "hard_grid.json").write_text(json.dumps({"households": asked.households, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "hard_grid.md").write_text(page(rows, asked.households), encoding="utf-8")
-    print(page(rows, asked.households))
+    write("hard_grid", {"command": command(), "households": asked.households, "rows": rows}, page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """HiGHS's ways to solve a relaxation, on whole weeks of households: `python benchmarks/lp_methods.py`.
 
-Writes results/lp_methods.md and .json beside this file. Simplex ends on a corner, where all but a few moves are whole; an
+Writes results/lp_methods.md and .json beside this file. HiGHS has several ways to solve a relaxation. Simplex ends on a corner, where all but a few moves are whole; an
 interior point without crossover ends amid a face, where many slots give a little, which may cost the rounding more than it
 saves. So each way is judged by its time and by the gap of the plan that the family lp rounds from its point.
 
@@ -8,8 +8,6 @@ saves. So each way is judged by its time and by the gap of the plan that the fam
 `--out`, because the stored table is of synthetic households only.
 """
 
-import argparse
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
+from stored import RESULTS, command, parser, read, write
 
 import dr_opt
 from dr_opt.basics import SolverError
@@ -30,7 +29,6 @@ from dr_opt.solver.lp import rounded_and_filled
 from dr_opt.solver.translation import to_flows
 from dr_opt.sparse import sparse_form
 
-RESULTS = Path(__file__).resolve().parent / "results"
 DAYS, BLOCK, TIME_LIMIT, ROUNDS = 7, 300, 40, 2
 LIMITS = {"default": {}, "tight": {"no_new_spike": {"alpha_peak_cap_percent": 2}}}
 WAYS = {
@@ -97,14 +95,16 @@ def measured(data: str, limits: str, problem: Problem, way: str) -> dict:
     return {**facts, "seconds": quickest, **gaps, "ended": values.status.name.lower().replace("_", " ")}
 
 
-def report(rows: list[dict]) -> str:
-    """The table in markdown, with times relative to simplex on the same problem."""
+def report(stored: dict) -> str:
+    """The table in markdown, with times relative to simplex on the same problem; data of one kind are named above it."""
+    rows, data = stored["rows"], list(dict.fromkeys(row["data"] for row in stored["rows"]))
+    whose, head, rule = ("", "| data ", "| --- ") if len(data) > 1 else (f" a week of {data[0]},", "", "")
     lines = [
         "# Ways to solve a relaxation", "",
-        f"One run of `python benchmarks/lp_methods.py`: HiGHS on one thread, at most {TIME_LIMIT} s. Compare within the table only.",
+        f"One run of `{stored['command']}`:{whose} HiGHS on one thread, at most {TIME_LIMIT} s. Compare within the table only.",
         "Tight limits leave 2 % of room for new spikes. The gap is that of the plan which the family `lp` rounds from the point.", "",
-        "| data | households | limits | columns | way | seconds | times simplex | gap of the plan | ended |",
-        "| --- | ---: | --- | ---: | --- | ---: | ---: | ---: | --- |",
+        f"{head}| households | limits | columns | way | seconds | times simplex | gap of the plan | ended |",
+        f"{rule}| ---: | --- | ---: | --- | ---: | ---: | ---: | --- |",
     ]  # fmt: skip
     base = {(row["data"], row["households"], row["limits"]): row["seconds"] for row in rows if row["way"] == "simplex"}
     for row in rows:
@@ -112,31 +112,33 @@ def report(rows: list[dict]) -> str:
         times = "–" if simplex is None or seconds is None else f"{seconds / simplex:.1f}"
         shown = "–" if seconds is None else f"{seconds:.2f}"
         gap = "–" if row["plan_gap"] is None else f"{100 * max(row['plan_gap'], 0.0):.3f} %"
-        place = f"| {row['data']} | {row['households']} | {row['limits']} | {row['columns']:,} | {row['way']}"
+        of = f"| {row['data']} " if head else ""
+        place = f"{of}| {row['households']:,} | {row['limits']} | {row['columns']:,} | {row['way']}"
         lines.append(f"{place} | {shown} | {times} | {gap} | {row['ended']} |")
     return "\n".join([*lines, ""])
 
 
 def main() -> None:
     """Measures, prints and stores."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder for the two files")
-    parser.add_argument("--customers", type=int, nargs="*", default=[100, 300, 1000], help="sizes of the synthetic weeks")
-    parser.add_argument("--readings", type=Path, help="a file of your own readings")
-    parser.add_argument("--blocks", type=int, default=2, help="how many blocks of them")
-    chosen = parser.parse_args()
-    if chosen.readings and not chosen.out:
-        parser.error("--readings needs --out: the stored table is of synthetic households only")
-    out, rows = chosen.out or RESULTS, []
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, default=RESULTS, help="folder for the two files")
+    options.add_argument("--customers", type=int, nargs="*", default=[100, 300, 1000], help="sizes of the synthetic weeks")
+    options.add_argument("--readings", type=Path, help="a file of your own readings")
+    options.add_argument("--blocks", type=int, default=2, help="how many blocks of them")
+    chosen = options.parse_args()
+    if chosen.report:
+        write("lp_methods", read("lp_methods", chosen.out), report, chosen.out)
+        return
+    if chosen.readings and chosen.out == RESULTS:
+        options.error("--readings needs --out: the stored table is of synthetic households only")
+    rows = []
     for cases in (synthetic(chosen.customers), own(chosen.readings, chosen.blocks) if chosen.readings else ()):
         for data, limits, problem in cases:
             for way in WAYS:
                 rows.append(measured(data, limits, problem, way))
                 print(rows[-1], flush=True)
     facts = {"python": platform.python_version(), "machine": platform.machine(), "packages": {"highspy": version("highspy")}}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "lp_methods.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    (out / "lp_methods.md").write_text(report(rows), encoding="utf-8")
+    write("lp_methods", {"command": command(), **facts, "rows": rows}, report, chosen.out)
 
 
 if __name__ == "__main__":

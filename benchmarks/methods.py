@@ -5,9 +5,12 @@ default limits and once under tight ones (hardly any room for new spikes), where
 Each run has a process of its own, which first plans two households by the same method, so that loading libraries and
 compiling is not counted.
 
+A plan of `continuous` is worth its grams less a comfort cost, and its bound and gap are of that.
+
 A table that exists is gone on with: what it holds already is not run again (`--again` does), so a part can be measured anew
 and a broken run resumed. A method that did not finish in time is not tried on more households under the same limits, and the
-table says so; only the back-end that `auto` takes first is tried on all.
+page says so; only the back-end that `auto` takes first is tried on all. So one table may come of several commands, with other sizes
+and time limits; the page names them in the order in which to give them.
 
 `--readings PATH` measures on your own readings instead (the first households and the first week of one city) and needs
 `--out`, since the stored table is of synthetic ones only.
@@ -21,7 +24,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +35,8 @@ import dr_opt
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DAYS = 7
+CUSTOMERS, TIME_LIMIT = [20, 100, 300], 60  # households and seconds, unless others are asked for
+OWN = "the readings given"
 TIGHT_PERCENT = 2
 SPIKES = dr_opt.NoNewSpike(alpha_peak_cap_percent=TIGHT_PERCENT)
 LIMITS = {"default": dr_opt.Constraints(), "tight": dr_opt.Constraints(no_new_spike=SPIKES)}
@@ -154,32 +159,86 @@ def facts() -> Row:
 # ---- the report ----------------------------------------------------------------------------------------------------
 
 NUMBERS = {  # title, column, factor, decimals
-    "objective, g": ("achieved", 1, 0), "bound, g": ("bound", 1, 0), "gap, %": ("gap", 100, 4), "grams saved": ("grams", 1, 0),
-    "kWh moved": ("kwh_moved", 1, 1), "moves": ("moves", 1, 0), "solving, s": ("solving_seconds", 1, 2), "in all, s": ("seconds", 1, 2),
-    "peak, MiB": ("peak_memory_mib", 1, 0),
+    "objective, g": ("achieved", 1, 0), "bound, g": ("bound", 1, 0), "gap, %": ("gap", 100, 4), "kWh": ("kwh_moved", 1, 1),
+    "moves": ("moves", 1, 0), "solver, s": ("solving_seconds", 1, 2), "in all, s": ("seconds", 1, 2),
+    "MiB": ("peak_memory_mib", 1, 0),
 }  # fmt: skip
 HEAD = ["| family | back-end | status | " + " | ".join(NUMBERS) + " |", "| --- | --- | --- |" + " ---: |" * len(NUMBERS)]
 
 
 def line(row: Row) -> str:
     """A row of the table."""
-    told = row["status"] + (f": {row['why'].split('. ')[0]}" if "why" in row else "")
     cells = ["–" if row.get(name) is None else f"{factor * row[name]:,.{digits}f}" for name, factor, digits in NUMBERS.values()]
-    return f"| {row['family']} | {row['backend']} | {told} | " + " | ".join(cells) + " |"
+    return f"| {row['family']} | {row['backend']} | {row['status']} | " + " | ".join(cells) + " |"
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What stands below a table: why a row is empty, and the grams of plans whose objective is something else."""
+    told: dict[tuple[str, str], list[str]] = {}
+    grams = []
+    for row in rows:
+        name = f"`{row['family']}/{row['backend']}`"
+        if "why" in row:
+            told.setdefault((row["status"].capitalize(), row["why"].split(". ")[0]), []).append(name)
+        elif abs(row["grams"] - row["achieved"]) >= 0.5:
+            grams.append(f"{name} {row['grams']:,.0f}")
+    lines = [f"- {status}, {', '.join(names)}: {why}." for (status, why), names in told.items()]
+    return [*([f"- Grams saved, before the comfort cost: {', '.join(grams)}."] if grams else []), *lines]
+
+
+def commands(stored: Mapping[str, Any]) -> list[str]:
+    """The commands that measure these rows: one for each time limit and choice of methods, with the defaults left out."""
+    methods_of: dict[tuple, set] = {}
+    for row in stored["rows"]:
+        case = row["time_limit_seconds"], row["customers"], row["limits"]
+        methods_of.setdefault(case, set()).add((row["family"], row["backend"]))
+    limits_of: dict[tuple, list[str]] = {}
+    for (seconds, customers, limits), chosen in methods_of.items():
+        limits_of.setdefault((seconds, frozenset(chosen), customers), []).append(limits)
+    sizes_of: dict[tuple, list[int]] = {}
+    for (seconds, chosen, customers), limits in limits_of.items():
+        sizes_of.setdefault((seconds, chosen, tuple(sorted(limits))), []).append(customers)
+    own = ["--readings PATH --out FOLDER"] if stored["readings"] == OWN else []
+    every, found = set().union(*methods_of.values()), []
+    for (seconds, chosen, limits), sizes in sorted(sizes_of.items(), key=lambda item: (item[0][0], sorted(item[1]))):
+        words = ["python benchmarks/methods.py", *own]
+        words += [] if sorted(sizes) == CUSTOMERS else ["--customers", *map(str, sorted(sizes))]
+        words += [] if set(limits) == set(LIMITS) else ["--limits", *limits]
+        words += [] if chosen == every else ["--methods", *named(chosen, every)]
+        words += [] if seconds == TIME_LIMIT else [f"--time-limit {seconds:g}"]
+        found.append(" ".join(words))
+    return found
+
+
+def named(chosen: Set[tuple[str, str]], every: Set[tuple[str, str]]) -> list[str]:
+    """Methods as `--methods` takes them: a family by its name where all its back-ends are among them."""
+    whole = {family for family, _ in chosen if all(method in chosen for method in every if method[0] == family)}
+    return sorted(whole | {f"{family}/{backend}" for family, backend in chosen if family not in whole})
+
+
+def time_limits(rows: Sequence[Row]) -> str:
+    """The time limits, with the numbers of households where there are several."""
+    sizes: dict[float, set[int]] = {}
+    for row in rows:
+        sizes.setdefault(row["time_limit_seconds"], set()).add(row["customers"])
+    if len(sizes) == 1:
+        return f"{min(sizes):g} s for the solver"
+    told = (f"{seconds:g} s with {', '.join(f'{size:,}' for size in sorted(sizes[seconds]))} households" for seconds in sorted(sizes))
+    return f"{' and '.join(told)} for the solver"
 
 
 def report(stored: Mapping[str, Any]) -> str:
     """The tables in markdown."""
-    rows, limit = stored["rows"], " or ".join(f"{s:g}" for s in sorted({row["time_limit_seconds"] for row in stored["rows"]}))
+    rows = stored["rows"]
     packages = ", ".join(f"{name} {number}" for name, number in stored["packages"].items())
     lines = [
         "# Methods on the same days",
         "",
-        f"By `python benchmarks/methods.py`: one city and one week of {stored['readings']}, gap {dr_opt.SolverChoice().gap:g}, "
-        f"at most {limit} s for the solver, one thread. Each run has a process of its own and has planned two households before, so "
-        "loading libraries is not counted. *In all* adds preparing, assembling and auditing to solving; *peak* is the most memory that "
-        "the process, or a program that it started, has used. The objective of `continuous` is grams less its comfort cost. Rows of "
-        "greedy name its order.",
+        f"By {', then '.join(f'`{command}`' for command in commands(stored))}: one city and one week of {stored['readings']}, gap "
+        f"{100 * dr_opt.SolverChoice().gap:g} %, at most {time_limits(rows)}, one thread. Each run has a process of its own and has "
+        "planned two households before, so loading libraries is not counted. *In all* adds preparing, assembling and "
+        "auditing to the solver's seconds; *MiB* is the most memory that the process, or a program that it started, has used; *kWh* are "
+        "those that move. The objective is grams saved, of `continuous` less its comfort cost. Rows of greedy name its order.",
         "",
         f"Machine: {stored['cores']} cores, {stored['memory_gib']:g} GiB, {stored['system']} {stored['machine']}, Python "
         f"{stored['python']}; {packages}. Other work may have run beside it: times are good to a factor of two.",
@@ -187,8 +246,9 @@ def report(stored: Mapping[str, Any]) -> str:
     titles = {"default": "Default limits", "tight": f"Tight limits (`no_new_spike.alpha_peak_cap_percent` {TIGHT_PERCENT})"}
     for limits, title in titles.items():
         for customers in sorted({row["customers"] for row in rows if row["limits"] == limits}):
-            lines += ["", f"## {title}, {customers} households", "", *HEAD]
-            lines += [line(row) for row in rows if (row["limits"], row["customers"]) == (limits, customers)]
+            these = [row for row in rows if (row["limits"], row["customers"]) == (limits, customers)]
+            lines += ["", f"## {title}, {customers:,} households", "", *HEAD, *map(line, these)]
+            lines += ["", *below] if (below := notes(these)) else []
     return "\n".join([*lines, ""])
 
 
@@ -211,10 +271,10 @@ def write(folder: Path, stored: Mapping[str, Any]) -> None:
 def main() -> None:
     """Measures what is asked for and not there yet, and stores after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--customers", type=int, nargs="+", default=[20, 100, 300], help="households")
+    parser.add_argument("--customers", type=int, nargs="+", default=CUSTOMERS, help="households")
     parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--methods", nargs="+", metavar="FAMILY[/BACKEND]", help="only these, such as milp or lp/clarabel")
-    parser.add_argument("--time-limit", type=float, default=120, help="seconds for a solver")
+    parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, help="seconds for a solver")
     parser.add_argument("--again", action="store_true", help="run again what the table holds already")
     parser.add_argument("--readings", type=Path, help="your own readings instead of synthetic ones")
     parser.add_argument("--out", type=Path, help="folder for the two files")
@@ -228,7 +288,7 @@ def main() -> None:
         parser.error("--readings needs --out, a folder for its table")
     folder = asked.out or RESULTS
     old = json.loads((folder / "methods.json").read_text()) if (folder / "methods.json").exists() else {"rows": []}
-    rows, whose = old["rows"], "the readings given" if asked.readings else "synthetic Delhi households"
+    rows, whose = old["rows"], OWN if asked.readings else "synthetic Delhi households"
     if asked.report:
         write(folder, old | {"rows": in_order(rows)})
         return

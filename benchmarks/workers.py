@@ -10,7 +10,6 @@ a handful of households, and what grows with the city from the run of one worker
 as before. It is checked on the runs of two.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from stored import command, parser, percent, read, write
 
-RESULTS = Path(__file__).resolve().parent / "results"
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 WAYS = (("thread", 1), ("thread", 2), ("process", 1), ("process", 2), ("mpi", 1), ("mpi", 2))
 FEW = 200  # households of the plan that shows the fixed cost
@@ -65,16 +64,17 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# One plan, one and two workers",
         "",
-        f"One run of `python benchmarks/workers.py`: {result['households']:,} synthetic households, one week, planned from disk by",
+        f"One run of `{result['command']}`: {result['households']:,} synthetic households, one week, planned from disk by",
         f"prices, on {result['machine']['cores']} cores. All runs gave the same shifts, byte for byte. *Shared*: seconds in which the",
         "workers had something to do; the rest is the first one's alone. Memory is the highest of the first process.",
         f"*Fixed*: seconds of the same for {FEW} households.",
-        "*A sum*: bytes that a round of prices, or another sum over all customers, sends to each other rank and gets back.",
+        "*A sum*: what a round of prices, or another sum over all customers, sends to each other rank and gets back; *messages*: what the",
+        "whole run does, the moves at its end included.",
         "",
-        "| method | workers | seconds | fixed | shared | memory, MiB | rounds | a sum, MB | in all, MB |",
+        "| method | workers | seconds | fixed | shared | memory, MiB | rounds | a sum, MiB | messages, MiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    mega = lambda number: "–" if not number else f"{number / 1e6:.2f}"
+    mega = lambda number: "–" if not number else f"{number / 2**20:.2f}"
     for r in rows:
         others = max(r["workers"] - 1, 1)
         head = f"| {r['method']} | {r['workers']} | {r['seconds']:.1f} | {r['fixed']['seconds']:.1f} | {r['shared_seconds']:.1f} |"
@@ -87,22 +87,26 @@ def page(result: dict[str, Any]) -> str:
         "",
         "## A model of the time",
         "",
-        "$T(k) = F(k) + (O - O_0) + (S - S_0) / k$: the fixed seconds $F$ of $k$ workers, and by how much the first one's own seconds $O$",
-        "and the shared seconds $S$ of the run of one worker exceed those of the run for a few households.",
+        "$T(k) = F(k) + (O - O_0) + (S - S_0) / k$. Here $F(k)$ are the fixed seconds of $k$ workers; $O$ and $S$ are the first one's own",
+        f"and the shared seconds of the run of one worker, and $O_0$ and $S_0$ the same of its run for {FEW} households. Where the",
+        "difference is below zero, the model is too hopeful: cores of one machine share caches and memory, and each slows the other.",
         "",
         "| method | workers | measured, seconds | by the model | difference |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    checked = "| {method} | {workers} | {measured:.1f} | {modelled:.1f} | {difference:+.0%} |"
-    lines += [checked.format(**check) for check in result["model"]]
+    checked = "| {method} | {workers} | {measured:.1f} | {modelled:.1f} | {told} |"
+    lines += [checked.format(**check, told=percent(check["difference"], 0, "+")) for check in result["model"]]
     return "\n".join([*lines, ""])
 
 
 def main() -> None:
     """Measures and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--households", type=int, default=60_000)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--households", type=int, default=60_000)
+    asked = options.parse_args()
+    if asked.report:
+        write("workers", read("workers"), page)
+        return
     with tempfile.TemporaryDirectory() as place:
         few, many = city(Path(place) / "few", FEW), city(Path(place) / "many", asked.households)
         ways = [way for way in WAYS if way[0] != "mpi" or MPIEXEC.exists()]
@@ -120,10 +124,8 @@ def main() -> None:
         known = {"method": two["method"], "workers": two["workers"], "measured": two["seconds"], "modelled": modelled}
         checks.append({**known, "difference": modelled / two["seconds"] - 1})
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-    result = {"households": asked.households, "machine": machine, "rows": rows, "model": checks}
-    (RESULTS / "workers.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "workers.md").write_text(page(result), encoding="utf-8")
-    print(page(result))
+    result = {"command": command(), "households": asked.households, "machine": machine, "rows": rows, "model": checks}
+    write("workers", result, page)
 
 
 if __name__ == "__main__":

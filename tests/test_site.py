@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,8 @@ def test_every_limit_has_its_statement() -> None:
     for key, part in generated.limit_classes().items():
         assert f"`{key}`" in page and f"`{part.__name__}`" in page
         assert all(f"| `{name}` |" in page for name in part.model_fields)
+    assert "| `kwh` | set by the model | kWh |" in page and "| `kwh` | `null` | kWh |" in page
+    assert not re.search(r"(?m)^Off by default", page)
 
 
 def test_a_limit_without_a_statement_is_refused(tmp_path: Path) -> None:
@@ -249,12 +252,17 @@ def test_every_earlier_name_has_its_meaning() -> None:
     page = generated.earlier_names()
     for name, target in SEED_NAMES.items():
         assert f"| `{name}` | `{target.split(' and ')[0]}`" in page
-        assert generated.meaning(target), name
+        assert all(map(generated.meaning_of, target.split(" and "))), name
+        assert f"| {generated.cell(generated.meaning(name, target))} |" in page
 
 
 def test_benchmarks_come_with_their_command(tmp_path: Path) -> None:
     made = generated.benchmarks(TOP / "benchmarks")
     assert len(made) > 5 and all(f"python benchmarks/{name}.py" in text for name, text in made.items() if name != "index")
+    whole = json.loads((TOP / "benchmarks/results/study_full.json").read_text(encoding="utf-8"))["command"]
+    assert f"```bash\n{whole}\n```" in made["study"] and f"`{whole}`" in made["index"]
+    listed = re.findall(r"\((\w+)\.qmd\)", made["index"])
+    assert listed == re.findall(r"- benchmarks/(\w+)\.qmd", (TOP / "_quarto.yml").read_text(encoding="utf-8"))
     (tmp_path / "results").mkdir()
     (tmp_path / "results/mine.md").write_text("# Mine\n\nFast.\n")
     with pytest.raises(ValueError, match=r"results/mine.md has no mine.py to go with it"):
@@ -263,6 +271,19 @@ def test_benchmarks_come_with_their_command(tmp_path: Path) -> None:
     (tmp_path / "results/mine.json").write_text("{}")
     with pytest.raises(ValueError, match=r"does not say that python benchmarks/mine.py has made it"):
         generated.benchmarks(tmp_path)
+
+
+def test_the_page_of_a_benchmark_is_for_readers(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/mine.json").write_text("{}")
+    commands = ["python benchmarks/mine.py", "python benchmarks/mine.py --size 9"]
+    (tmp_path / "results/mine.md").write_text(f"# Mine\n\nBy `{commands[0]}`, then `{commands[1]}`: 3 s.\n")
+    about = "Mine, again: `python benchmarks/mine.py`.\n\nWrites results/mine.md and .json beside this file. All of it\nis timed."
+    (tmp_path / "mine.py").write_text(f'"""{about}\n"""\n')
+    title, page = generated.benchmark_page(tmp_path, "mine")
+    assert title == "Mine" and "```bash\n" + "\n".join(commands) + "\n```" in page
+    assert "By these commands, one after the other: 3 s." in page and "## How it was measured\n\nAll of it\nis timed." in page
+    assert "beside this file" not in page and "again" not in page
 
 
 @pytest.mark.slow

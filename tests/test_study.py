@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
-BESIDE = ("study.py", "study_pages.py", "against_greedy.py", "city_end_to_end.py")  # what the command imports
+BESIDE = ("study.py", "study_pages.py", "stored.py", "against_greedy.py", "city_end_to_end.py")  # what the command imports
 
 STRICT_DELHI = re.compile(r'"headline": \{.*?"strict": \{.*?"delhi": \{.*?"marginal_reduction_percent": ([\d.]+)', re.DOTALL)
 

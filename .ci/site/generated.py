@@ -25,6 +25,7 @@ SYMBOLS = """\
 | symbol | meaning | unit |
 | --- | --- | --- |
 | $c$ | a customer, one household | |
+| $g$ | a city | |
 | $i, j$ | slots of time (half-hours as a rule), from which and to which energy moves | |
 | $u_{c,i}$ | usage before shifting | kWh |
 | $x_{c,i,j}$ | energy moved from $i$ to $j$ | kWh |
@@ -153,6 +154,7 @@ def parameter_rows(part: Any) -> Iterator[str]:
     from dr_opt.basics import Parameters
     from dr_opt.parameters import either, plain, range_of, shown, unit_of
 
+    by_model = getattr(part, "key", "").startswith("model.")
     for name, field in part.model_fields.items():
         if name == "name":  # a model's own
             continue
@@ -160,7 +162,8 @@ def parameter_rows(part: Any) -> Iterator[str]:
         literal = next((get_args(one) for one in (field.annotation, *get_args(field.annotation)) if get_origin(one) is Literal), ())
         allowed = either(literal) if len(literal) > 1 else range_of(field)
         value = type(default).__name__ if isinstance(default, Parameters) else shown(plain(default)).strip("'")
-        yield f"| `{name}` | `{cell(value)}` | {unit_of(field) or ''} | {cell(allowed)} | {cell(field.description or '')} |"
+        value = "set by the model" if by_model else f"`{cell(value)}`"
+        yield f"| `{name}` | {value} | {unit_of(field) or ''} | {cell(allowed)} | {cell(field.description or '')} |"
 
 
 PARAMETER_HEAD = "| parameter | default | unit | allowed | meaning |\n| --- | --- | --- | --- | --- |"
@@ -184,7 +187,8 @@ def limit_section(part: Any, book: str, said: Statement) -> str:
     note = f" In the study's list it is {part.seed_name}." if part.seed_name else ""
     kinds = " or ".join(kinds_of(part))
     facts = f"`{part.key}` · `{part.__name__}` · {kinds} · {switch} · [worked example](../api/{book}.ipynb#{anchor(said.heading)})"
-    blocks = [f"### {title}", facts, f"{said.sentence}{note}", *said.formulas, said.symbols, parameter_table(part)]
+    sentence = re.sub(r"^Off by default[.;:] ", "", said.sentence) if switch == "off by default" else said.sentence
+    blocks = [f"### {title}", facts, f"{sentence[0].upper()}{sentence[1:]}{note}", *said.formulas, said.symbols, parameter_table(part)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -207,7 +211,9 @@ def formulation(nbs: Path) -> str:
         head("The formulation", "Every limit and every model: the statement, its symbols, its parameters with units and defaults."),
         "A plan says how much energy $x_{c,i,j}$ each household moves from which slot to which other. It may be any that keeps the "
         "limits below that are switched on; it is the one whose objective is greatest. Statements and symbols stand in the notebooks "
-        "of the limits, parameters in their classes: this page is made from both by `python .ci/site`.",
+        "of the limits, parameters in their classes: this page is made from both by `python .ci/site`. A name in square brackets is "
+        "the [earlier name](earlier_names.qmd) of a parameter, and B1 to H2 are the numbers of limits in the list with which the study "
+        "began.",
         SYMBOLS.strip(),
         "Solvers do not know the limits by name. Each turns into one of a few [kinds of array](../api/08_problem.ipynb).",
         "| limit | key in a scenario | kind |\n| --- | --- | --- |\n" + "\n".join(rows),
@@ -217,6 +223,21 @@ def formulation(nbs: Path) -> str:
 
 # The earlier names
 
+COLUMNS = {
+    "customer_days.marginal_g_before": "Marginal emissions of a household's day before shifting, g.",
+    "customer_days.marginal_g_after": "Marginal emissions of a household's day after shifting, g.",
+    "customer_days.marginal_g_delta": "Marginal emissions of a household's day, after less before, g.",
+    "customer_days.kwh_moved": "Energy that a household moves on a day, kWh.",
+    "customer_days.share_moved": "Energy that a household moves on a day, of its usage, from 0 to 1.",
+    "customer_days.forward_kwh": "Energy moved to a later time, kWh.",
+    "customer_days.backward_kwh": "Energy moved to an earlier time, kWh.",
+    "customer_days.mean_shift_minutes": "How far the energy of a day moves on average, later or earlier, minutes.",
+    "shifts.original_time": "Start of the slot that the energy leaves.",
+    "shifts.shifted_time": "Start of the slot that the energy reaches.",
+    "shifts.minutes_moved": "From the old time to the new one, minutes; below zero is earlier.",
+}
+REMARKS = {"city": "The first list named the city beside its load.", "abs_steps": "The first study counted slots, without sign."}
+
 
 def earlier_names() -> str:
     """The page of the names that the study used at first, and where each stands now."""
@@ -225,29 +246,33 @@ def earlier_names() -> str:
     rows = []
     for name, target in SEED_NAMES.items():
         now = " and ".join(f"`{part}`" for part in target.split(" and "))
-        rows.append(f"| `{name}` | {now} | {cell(meaning(target))} |")
+        rows.append(f"| `{name}` | {now} | {cell(meaning(name, target))} |")
     return whole(
         head("Earlier names", "Where the letters and words of the first study are found now."),
         "The study behind this package first named its parameters by letters and in other words. A scenario that uses one of these is "
         "refused with a sentence that names ours; that sentence and this page are made from one table, `SEED_NAMES` in "
-        "[scenario](../api/23_scenario.ipynb#the-earlier-names). Figures of the results stand under the table whose column they "
-        "are. Differences are after less before here, so a saving is negative; the first study's `delta_E` had it the other way round.",
+        "[scenario](../api/23_scenario.ipynb#the-earlier-names). Figures of the results are named by their table and column. "
+        "Differences are after less before here, so a saving is negative; the first study's `delta_E` had it the other way round.",
         "| earlier name | name here | meaning |\n| --- | --- | --- |\n" + "\n".join(rows),
     )
 
 
-def meaning(target: str) -> str:
-    """What a path of a scenario means, in its field's own words; a column of the results, its table."""
+def meaning(name: str, target: str) -> str:
+    """What the paths that stand for an earlier name mean."""
+    return " ".join([*(meaning_of(path) for path in target.split(" and ")), *([REMARKS[name]] if name in REMARKS else [])])
+
+
+def meaning_of(path: str) -> str:
+    """What a path of a scenario means, in its field's own words; of a column of the results, what `COLUMNS` says of it."""
     from dr_opt.parameters import classes_in, fields_of
     from dr_opt.result_tables import RESULT_TABLES
     from dr_opt.scenario import Scenario
 
-    table, _, column = target.split(" and ")[0].partition(".")
-    if table in RESULT_TABLES and column:
-        return f"a column of `{table}.parquet`"
+    if path.partition(".")[0] in RESULT_TABLES:
+        return COLUMNS.get(path, "")
     parts: list[Any] = [Scenario]
     field = None
-    for key in target.split(" and ")[0].split("."):
+    for key in path.split("."):
         field = next((fields_of(part)[key] for part in parts if key in fields_of(part)), None)
         parts = classes_in(field.annotation) if field else []
     return re.sub(r"\s*\[[^\]]*\]", "", field.description or "") if field else ""
@@ -265,9 +290,21 @@ def benchmark_names(folder: Path) -> list[str]:
         if lacking:
             what = f"benchmarks/results/{name}.md has no {lacking[0]} to go with it"
             raise ValueError(f"{what}. Run python benchmarks/{name}.py, or remove it.")
-        if f"python benchmarks/{name}.py" not in (folder / "results" / f"{name}.md").read_text(encoding="utf-8"):
+        if not commands_of(folder, name):
             raise ValueError(f"benchmarks/results/{name}.md does not say that python benchmarks/{name}.py has made it. Run that again.")
     return names
+
+
+def commands_of(folder: Path, name: str) -> list[str]:
+    """The commands that made the stored results of a benchmark, as these say."""
+    text = (folder / "results" / f"{name}.md").read_text(encoding="utf-8")
+    return list(dict.fromkeys(re.findall(rf"`(python benchmarks/{name}\.py[^`]*)`", text)))
+
+
+def in_order(names: list[str], quarto: Path) -> list[str]:
+    """Names as the sidebar has them; others after these."""
+    told = re.findall(r"benchmarks/(\w+)\.qmd", quarto.read_text(encoding="utf-8")) if quarto.is_file() else []
+    return sorted(names, key=lambda name: told.index(name) if name in told else len(told))
 
 
 def figures_of(folder: Path, name: str) -> list[Path]:
@@ -281,24 +318,27 @@ def benchmark_page(folder: Path, name: str) -> tuple[str, str]:
     """Title and page of one benchmark: its stored results, and what its command does."""
     text = (folder / "results" / f"{name}.md").read_text(encoding="utf-8")
     title, _, body = text.removeprefix("# ").partition("\n")
+    commands = commands_of(folder, name)
+    said = "this command" if len(commands) == 1 else "these commands, one after the other"
+    body = re.sub(rf"`python benchmarks/{name}\.py[^`]*`(, then `[^`]*`)*", said, body, count=1)
     about = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))) or ""
-    about = re.sub(r":\s*`python benchmarks/[^`]*`", "", about)
-    top = f"{head(title.strip())}\n\n```bash\npython benchmarks/{name}.py\n```\n"
-    files = " and ".join(f"`benchmarks/results/{path.name}`" for path in figures_of(folder, name))
-    told_how = f"## How it was measured\n\n{about}\n\nThe figures are in {files}, too."
-    return title.strip(), f"{top}\n{body.strip()}\n\n{told_how}\n"
+    about = re.sub(r"Writes results/\S+ and \S+ beside this file\.\s*", "", about.partition("\n\n")[2])
+    files = ", ".join(f"`benchmarks/results/{path.name}`" for path in figures_of(folder, name))
+    told_how = f"The figures are in {files}, too."
+    box = "\n".join(["```bash", *commands, "```"])
+    return title.strip(), whole(head(title.strip()), box, body.strip(), "## How it was measured", about.strip(), told_how)
 
 
 def benchmarks(folder: Path) -> dict[str, str]:
     """The pages of the benchmarks by their names, `index` among them."""
     pages, rows = {}, []
-    for name in benchmark_names(folder):
+    for name in in_order(benchmark_names(folder), folder.parent / "_quarto.yml"):
         title, pages[name] = benchmark_page(folder, name)
-        rows.append(f"| [{title}]({name}.qmd) | `python benchmarks/{name}.py` |")
+        rows.append(f"| [{title}]({name}.qmd) | {'<br>'.join(f'`{command}`' for command in commands_of(folder, name))} |")
     pages["index"] = whole(
         head("Benchmarks", "What costs how much: stored results, each with the command that made it."),
         "Every figure on these pages comes from a command in the repository, whose results are stored beside it. Seconds depend on the "
-        "machine and on what else it does; compare them within a table only. Gaps and grams do not.",
+        "machine and on what else it does: compare them within a table only. Gaps and grams do not, unless a time limit ended the search.",
         "| benchmark | command |\n| --- | --- |\n" + "\n".join(rows),
     )
     return pages
