@@ -90,7 +90,7 @@ PLANTED = {
     "an anchor of this page": (more("[up](#another-thin)"), "has no #another-thin"),
     "the site's own address": (more(f"[there]({HOST}/api/second.html)"), "leads nowhere"),
     "a picture that is missing": (more("![A week](images/week.png)"), "the picture images/week.png leads nowhere"),
-    "a picture without words": (more("Here: ![](../api/images/day.png)."), "has no text in its brackets"),
+    "a picture without words": (more("Here: ![](../api/images/day.png)."), "has no words"),
     "a picture from the network": (more("![A day](https://example.org/day.png)"), "is loaded from the network"),
     "a script from the network": (more('```{=html}\n<script src="https://a.example/math.js"></script>\n```'), "is loaded from the network"),
     "a formula that is no TeX": (more("$$ \\frac{1}{ $$"), "is no TeX that a browser can show"),
@@ -151,6 +151,14 @@ def test_the_preview_leads_from_page_to_page(tmp_path: Path) -> None:
     assert second.count('href="../api/first.html#one-thing"') == 2
     assert (tmp_path / "out/api/images/day.png").is_file() and "The second" in first
     assert not check.CDN.findall(first + second)
+
+
+@needs_pandoc
+@pytest.mark.parametrize(("directive", "fault"), [("#| fig-alt: Load of a day\n", False), ("", True)])
+def test_a_cell_says_what_its_picture_shows(directive: str, fault: bool, tmp_path: Path) -> None:
+    picture = [{"output_type": "display_data", "data": {"image/png": "iVBORw0KGgo="}, "metadata": {}}]
+    found, settings, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("code", f"{directive}draw()", picture))})
+    assert any("has no words" in text for text in check.faults(found, settings, proc, HOST)) == fault
 
 
 @needs_pandoc

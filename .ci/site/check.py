@@ -58,7 +58,7 @@ def pictures(page: Page) -> Iterator[str]:
     """Pictures that say nothing to those who cannot see them."""
     for element in walk(page.document["blocks"]):
         if element["t"] == "Image" and not element["c"][1]:
-            yield f"the picture {element['c'][2][0]} has no text in its brackets. Say what it shows."
+            yield f"the picture {element['c'][2][0]} has no words. Say what it shows, in its brackets or by `#| fig-alt:` in its cell."
 
 
 def cross_references(page: Page) -> Iterator[str]:

@@ -138,12 +138,12 @@ def code_cell(source: str, outputs: list[dict[str, Any]], path: Path, number: in
             continue
         yield from _fence("".join(printed))
         printed = []
-        yield from shown_output(output, asis, path, f"{number}-{k}")
+        yield from shown_output(output, asis, path, f"{number}-{k}", says.get("fig-alt", ""))
     yield from _fence("".join(printed))
 
 
-def shown_output(output: dict[str, Any], asis: bool, path: Path, name: str) -> Iterator[str]:
-    """One output in the richest form that a page can show."""
+def shown_output(output: dict[str, Any], asis: bool, path: Path, name: str, alt: str) -> Iterator[str]:
+    """One output in the richest form that a page can show; `alt` says what a picture shows."""
     if output["output_type"] == "stream":
         yield "".join(output["text"])
         return
@@ -152,7 +152,7 @@ def shown_output(output: dict[str, Any], asis: bool, path: Path, name: str) -> I
         place = path.with_name(f"{path.stem}_files") / f"output-{name}.png"
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(base64.b64decode(data["image/png"]))
-        yield f"![What the cell above draws]({place.parent.name}/{place.name}){{.output}}\\"
+        yield f"![{alt}]({place.parent.name}/{place.name}){{.output}}\\"
     elif "text/markdown" in data:
         yield data["text/markdown"]
     elif "text/html" in data and not asis:
