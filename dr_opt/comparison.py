@@ -54,10 +54,12 @@ def table_checks(name: str, keys: Sequence[str], stored: pl.DataFrame, right: pl
 
 def _odd_rows(keys: Sequence[str], stored: pl.DataFrame, right: pl.DataFrame) -> str:
     """What is wrong with the rows of a table, in words."""
+    told = []
     for words, here, there in (("too many", stored, right), ("missing", right, stored)):
         rows = here.join(there, on=keys, how="anti", nulls_equal=True)
-        if len(rows):
-            return f"{words}: {_place(rows, keys)}"
+        told += [f"{words}: {_place(rows, keys)}"] if len(rows) else []
+    if told:
+        return "; ".join(told)
     double = stored.filter(stored.select(keys).is_duplicated())
     return f"twice: {_place(double, keys)}" if len(double) else "out of order"
 

@@ -254,7 +254,7 @@ _PLACE = ("city", "customer_id", "day", "week", "month", "year", "date", "hour",
 
 @dataclass(frozen=True)
 class Check:
-    """The answer of one check.
+    """The answer of one check; as text, a sentence with the slack rounded.
 
     `worst_slack` is the least room left, in `unit` (negative: broken by so much); None where nothing was checked (ok) or where
     a value is unknown (not ok). `worst` names the place.
@@ -266,6 +266,10 @@ class Check:
     unit: str
     ok: bool
     worst: str = ""
+
+    def __str__(self) -> str:
+        slack = "" if self.worst_slack is None else f", least room {round(self.worst_slack, 9) + 0.0:.6g} {self.unit}".rstrip()
+        return f"{self.limit} {'holds' if self.ok else 'fails'}: {self.checked:,} checked{slack}{'; ' if self.worst else ''}{self.worst}."
 
 
 def check_at_most(

@@ -33,7 +33,7 @@ from dr_opt.constraints.technical import HouseholdMinimumUsage, NoNewSpike, Regi
 from dr_opt.intake import Columns
 from dr_opt.problem import ArcMask, Arcs, CitySum, CustomerSum, DayChoice, Kind, Limit, MoveCount, SlotLimit, build_problem, limits
 from dr_opt.readings import Readings, handle_missing, read_readings
-from dr_opt.tables import Tables, check_availability, empty_shifts, labelled_readings
+from dr_opt.tables import Check, Tables, check_availability, empty_shifts, labelled_readings
 
 TOLERANCE_KWH = 1e-6
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -642,3 +642,22 @@ def test_one_customer() -> None:
         assert list(IntraCustomer().kinds(blocks[0])) == []
         elsewhere = tables.shifts.with_columns(city=pl.lit("agra"))
         assert not IntraCustomer().check(Tables(elsewhere, tables.readings, data.calendar, {})).ok
+        nowhere = tables.shifts.head(1).with_columns(customer_id=pl.lit("stranger"), city=pl.lit(None, pl.String))
+        answer = IntraCustomer().check(Tables(nowhere, tables.readings, data.calendar, {}))
+        assert (answer.checked, answer.worst_slack, answer.ok) == (1, -1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (Check("comfort", 2, 0.0, "kWh", True, "city delhi"), "comfort holds: 2 checked, least room 0 kWh; city delhi."),
+        (Check("comfort", 1200, 0.9 - 1.0, "kWh", False, "hour 5"), "comfort fails: 1,200 checked, least room -0.1 kWh; hour 5."),
+        (Check("comfort", 1, -1e-12, "kWh", True), "comfort holds: 1 checked, least room 0 kWh."),
+        (Check("comfort", 1, -0.1, "", False), "comfort fails: 1 checked, least room -0.1."),
+        (Check("comfort", 0, None, "kWh", True), "comfort holds: 0 checked."),
+        (Check("comfort", 2, None, "kWh", False, "customer_id dev"), "comfort fails: 2 checked; customer_id dev."),
+    ],
+)
+def test_an_answer_reads_as_a_sentence_and_shows_all_of_itself(answer: Check, sentence: str) -> None:
+    assert str(answer) == sentence
+    assert eval(repr(answer)) == answer

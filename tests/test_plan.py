@@ -236,6 +236,13 @@ def test_wrong_rows_are_found(name: str) -> None:
         assert audit["worst"][0].startswith(words)
 
 
+def test_a_household_in_place_of_another_is_told_as_both() -> None:
+    frame, first = good_plan().customers, pl.row_index() == 0
+    swapped = frame.with_columns(pl.when(first).then(pl.lit("stranger")).otherwise("customer_id").alias("customer_id"))
+    audit = with_frame(good_plan(), "customers", swapped).audit().filter(pl.col("limit") == "customers.rows")
+    assert audit["worst"][0] == f"too many: customer_id stranger; missing: customer_id {frame['customer_id'][0]}"
+
+
 def test_shifts_out_of_order_are_found() -> None:
     assert broken(with_frame(good_plan(), "shifts", good_plan().shifts.reverse())) == ["shifts.rows"]
 

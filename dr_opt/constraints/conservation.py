@@ -72,9 +72,8 @@ class IntraCustomer(Limit):
         known = tables.readings.select("city", "customer_id", pl.lit(0).alias("stranger")).unique()
         moved = tables.out.group_by("city", "customer_id").agg(pl.col("kwh").sum())
         received = tables.inflow.group_by("city", "customer_id").agg(received=pl.col("kwh").sum())
-        both = moved.join(received, on=["city", "customer_id"], how="full", coalesce=True).join(
-            known, on=["city", "customer_id"], how="left"
-        )
+        whose = ["city", "customer_id"]
+        both = moved.join(received, on=whose, how="full", coalesce=True, nulls_equal=True).join(known, on=whose, how="left")
         traded = (pl.col("kwh").fill_null(0) - pl.col("received").fill_null(0)).abs()
         return check_at_most(self.key, both.with_columns(traded=traded + pl.col("stranger").fill_null(1.0)), "traded", 0.0)
 

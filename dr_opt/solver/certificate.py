@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from ..basics import counted
 from ..calendar import OUTSIDE
 from ..problem import CitySum, Problem
 
@@ -34,7 +35,8 @@ def charges(problem: Problem, prices: np.ndarray) -> Charges:
     """
     rows = [len(s.limit_kwh) for s in problem.city_sums]
     if np.shape(prices) != (sum(rows),):
-        raise ValueError(f"{np.size(prices)} prices are given for {sum(rows)} rows of city sums: give one for each")
+        given = counted(np.size(prices), "price is", "prices are")
+        raise ValueError(f"{given} given for {counted(sum(rows), 'row')} of city sums: give one for each")
     if not (np.isfinite(prices) & (prices >= 0)).all():
         raise ValueError("a price is negative or no number: prices are zero or more")
     of_sum = np.split(prices, np.cumsum(rows)[:-1]) if rows else []

@@ -173,7 +173,7 @@ def _within(inner: np.ndarray, outer: np.ndarray) -> bool:
 
 
 def numbered_through(groups: Sequence[np.ndarray], slots: int) -> np.ndarray:
-    """(S, T): groups numbered from 0 in each, numbered so that no two share a number."""
+    """(S, T): each of `groups` (T,) numbers its groups from 0; here the numbers go on from one to the next, so that none stands twice."""
     rows, offset = [np.zeros((0, slots), np.int64)], 0
     for group in groups:
         rows.append(np.where(group == OUTSIDE, OUTSIDE, group + offset)[None, :])
