@@ -6,6 +6,7 @@
 __all__ = ['RELATIVE', 'CLAIMED', 'agree', 'figure_check', 'table_checks']
 
 # %% ../nbs/api/25_comparison.ipynb #c002
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,4 +85,10 @@ def _wrong_column(name: str, column: str, keys: Sequence[str], joined: pl.DataFr
         wrong = wrong.sort((pl.col(column) - pl.col(f"{column} right")).abs(), descending=True, nulls_last=True)
     says, comes_to = wrong.select(column, f"{column} right").row(0)
     slack = -abs(says - comes_to) if isinstance(says, int | float) and isinstance(comes_to, int | float) else None
-    return Check(name, len(joined), slack, "", False, f"{_place(wrong, keys)}: says {says}, comes to {comes_to}")
+    words = f"says {_said(says, absolute)}, comes to {_said(comes_to, absolute)}"
+    return Check(name, len(joined), slack, "", False, f"{_place(wrong, keys)}: {words}")
+
+
+def _said(value: object, absolute: float) -> object:
+    """A value as a sentence says it: digits of a number that are smaller than the tolerance at nought are left out."""
+    return round(value, max(0, math.ceil(-math.log10(absolute)))) if isinstance(value, float) else value

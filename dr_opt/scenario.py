@@ -437,10 +437,16 @@ def _idle(scenario: Scenario) -> list[tuple[str, bool, str, str]]:
     ]
 
 # %% ../nbs/api/23_scenario.ipynb #c047
+_HEAD = """\
+# A scenario for dr_opt. Every field may be left out; these are the values it then has.
+# A name in brackets, such as [X], is what the first study called the field.
+"""
+
+
 def annotated_yaml(scenario: Scenario | None = None) -> str:
     """The whole scenario as YAML, each field with its meaning, unit and range as a comment."""
-    head = "# A scenario for dr_opt. Every field may be left out; these are the values it then has.\n" if scenario is None else ""
-    return head + re.sub(r"\n{3,}", "\n\n", "\n".join(commented_yaml(scenario or Scenario()))).strip("\n") + "\n"
+    lines = "\n".join(commented_yaml(scenario or Scenario()))
+    return (_HEAD if scenario is None else "") + re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
 
 
 def schema() -> dict[str, Any]:

@@ -25,7 +25,7 @@ def tied_value(problem: Problem) -> np.ndarray:
 
 
 def tied(arcs: Arcs) -> np.ndarray:
-    """The same for arcs that belong to no problem."""
+    """(A,) g/kWh: the value of each of these arcs, less what breaks ties; for arcs without a problem."""
     return arcs.value - TIE_G_PER_KWH_MINUTE * np.abs(arcs.minutes) - TIE_G_PER_KWH_SLOT * arcs.destination
 
 # %% ../nbs/api/09_sparse.ipynb #c007

@@ -420,7 +420,8 @@ def synthesise_arrays(
     """One city's readings as arrays: usage (customers, 48 days) float32 in kWh, and the grid's factors (48 days,).
 
     Row n is household `first_customer` + n. The bytes depend on city, seed, household and date only: not on how the
-    work is cut into pieces, nor on the number of threads. Raises InputError.
+    work is cut into pieces, nor on the number of threads. Raises `InputError` where the city is unknown, the start is no date
+    from 1950 to 2199, or a number is too small or not whole.
     """
     slots = _checked([city], customers, days, start, seed, first_customer)
     usage = np.empty((customers, len(slots)), np.float32)
@@ -463,7 +464,8 @@ def synthesise(
     """Half-hourly readings of `customers` invented households, with grid factors, in the research data's columns.
 
     `customers` is the total over all cities. Sorted by city, household and time. The same arguments give the same
-    bytes. Raises InputError where a city is unknown or a number cannot be meant.
+    bytes. Raises `InputError` where a city is unknown or named twice, the start is no date from 1950 to 2199, or a number is too
+    small or not whole.
     """
     names = sorted([city] if isinstance(city, str) else city)
     if not names or len(set(names)) < len(names):

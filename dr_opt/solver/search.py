@@ -238,7 +238,7 @@ def _routed_profiles(market: Market, number: np.ndarray) -> np.ndarray:
 
 
 def sample_of(city: City) -> City | None:
-    """A city of every so-manieth customer, under caps scaled to their size; None where the city is small."""
+    """A city of every n-th customer, some SAMPLE in all, under caps scaled to their size; None where the city is small."""
     customers = sum(map(len, city.crowds))
     step = customers // SAMPLE
     if step < 4:
