@@ -310,7 +310,10 @@ def _claim_checks(plan: Plan) -> list[Check]:
 def claim_checks(
     summary: Summary, scenario: Scenario, value: float | None, tables: Seen, data_hash: str, report: DataReport
 ) -> list[Check]:
-    """The same for what the tables, or their sums, come to; `value` is λ, and `data_hash` and `report` are those of the readings."""
+    """What a summary says of its objective, of the scenario and of the data, against what the tables, or their sums, come to.
+
+    `value` is λ; `data_hash` and `report` are those of the readings.
+    """
     objective, grams = objectives.get(summary["objective"]), "g" if _in_grams(summary) else ""
     achieved = objective(tables, {"min_saving_g_per_kwh": value, "solver": scenario.solver}) if objective else summary["achieved"]
     unknown = f"'{summary['objective']}' is not a registered objective"
