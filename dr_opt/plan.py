@@ -489,7 +489,10 @@ def _column_faults(name: str, frame: pl.DataFrame, schema: Mapping[str, Any]) ->
 
 # %% ../nbs/api/26_plan.ipynb #c067
 def audit_folder(folder: str | Path, readings_path: str | Path | None = None) -> pl.DataFrame:
-    """The audit of a result folder, with the readings of its scenario or those at `readings_path`. Raises `InputError`."""
+    """The audit of a result folder, with the readings of its scenario or those at `readings_path`.
+
+    Raises `InputError` where folder or readings are not there or cannot be used.
+    """
     plan = read_plan(folder)
     scenario = plan.scenario
     if readings_path is not None:
