@@ -310,18 +310,21 @@ def _claim_checks(plan: Plan) -> list[Check]:
 def claim_checks(
     summary: Summary, scenario: Scenario, value: float | None, tables: Seen, data_hash: str, report: DataReport
 ) -> list[Check]:
-    """The same for what the tables, or their sums, come to; `value` is λ, and `data_hash` and `report` are those of the readings."""
-    objective = objectives.get(summary["objective"])
+    """What a summary says of its objective, of the scenario and of the data, against what the tables, or their sums, come to.
+
+    `value` is λ; `data_hash` and `report` are those of the readings.
+    """
+    objective, grams = objectives.get(summary["objective"]), "g" if _in_grams(summary) else ""
     achieved = objective(tables, {"min_saving_g_per_kwh": value, "solver": scenario.solver}) if objective else summary["achieved"]
     unknown = f"'{summary['objective']}' is not a registered objective"
     same = summary["data_hash"] == data_hash
     others = "these are not the readings that the plan was made from"
     return [
         Check("summary.objective", 1, None, "", objective is not None, "" if objective else unknown),
-        figure_check("summary.achieved", summary["achieved"], achieved, CLAIMED),
-        figure_check("summary.achieved_g", summary["achieved_g"], achieved if _in_grams(summary) else None, CLAIMED),
+        figure_check("summary.achieved", summary["achieved"], achieved, CLAIMED, grams),
+        figure_check("summary.achieved_g", summary["achieved_g"], achieved if _in_grams(summary) else None, CLAIMED, "g"),
         *_bound_checks(summary, achieved),
-        figure_check("summary.min_saving_g_per_kwh", summary.get("min_saving_g_per_kwh"), value),
+        figure_check("summary.min_saving_g_per_kwh", summary.get("min_saving_g_per_kwh"), value, unit="g/kWh"),
         figure_check("summary.scenario_hash", summary["scenario_hash"], scenario.hash),
         Check("summary.data_hash", 1, None, "", same, "" if same else others),
         _report_check(summary["data_report"], report.to_dict()),
@@ -343,7 +346,7 @@ def _bound_checks(summary: Summary, achieved: float) -> list[Check]:
     alone = not gap_fits and not grams_fit
     return [
         Check("summary.bound", 1, slack, "", reached and not alone, "" if reached and not alone else f"says {bound}"),
-        figure_check("summary.bound_g", summary["bound_g"], summary["bound_g"] if grams_fit or alone else right_grams, CLAIMED),
+        figure_check("summary.bound_g", summary["bound_g"], summary["bound_g"] if grams_fit or alone else right_grams, CLAIMED, "g"),
         figure_check("summary.gap", stored, stored if gap_fits or alone else right_gap),
     ]
 
@@ -407,9 +410,10 @@ NEEDED = ("total", "cities", "status", "objective", "achieved", "bound", "achiev
 
 
 def read_plan(folder: str | Path, readings: Readings | None = None, without: Collection[str] = ()) -> Plan:
-    """The plan in a result folder; with its readings (after `handle_missing`) it can be audited. Tables `without` rows are not read.
+    """The plan in a result folder; with its readings (after `handle_missing`) it can be audited.
 
-    Raises `InputError` where the folder is not one of ours, or a file is missing or damaged.
+    The rows of the tables named in `without` are not read. Raises `InputError` where the folder is not one of
+    ours, or a file is missing or damaged.
     """
     place = Path(folder).expanduser().resolve()
     with suppress(OSError):
@@ -485,7 +489,10 @@ def _column_faults(name: str, frame: pl.DataFrame, schema: Mapping[str, Any]) ->
 
 # %% ../nbs/api/26_plan.ipynb #c067
 def audit_folder(folder: str | Path, readings_path: str | Path | None = None) -> pl.DataFrame:
-    """The audit of a result folder, with the readings of its scenario or those at `readings_path`. Raises `InputError`."""
+    """The audit of a result folder, with the readings of its scenario or those at `readings_path`.
+
+    Raises `InputError` where folder or readings are not there or cannot be used.
+    """
     plan = read_plan(folder)
     scenario = plan.scenario
     if readings_path is not None:

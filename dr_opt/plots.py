@@ -166,7 +166,7 @@ def _draw_factor(ax: "Axes", x: np.ndarray, factor: np.ndarray) -> None:
     behind.set_ylabel("marginal factor, grey (gCO2/kWh)", color="#6b6b6b")
     behind.tick_params(length=0, labelsize=9, labelcolor="#6b6b6b")
     behind.grid(visible=False)
-    ax.set_zorder(behind.get_zorder() + 1)
+    ax.set_zorder(behind.get_zorder() + 1)  # younger axes are drawn above older ones: the load's are lifted, and made clear
     ax.patch.set_visible(False)
 
 
@@ -392,7 +392,7 @@ def _tell_the_rest(ax: "Axes", known: int, moves: int, every: int) -> None:
         return
     notes = [f"one in {every} drawn"] if every > 1 else []
     notes += [f"{counted(moves - known, 'move')} without average factors left out"] if known < moves else []
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title="; ".join(notes) or None)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title="; ".join(notes) or None, markerscale=2)
 
 # %% ../nbs/api/29_plots.ipynb #c063
 def file_names(cities: Sequence[str]) -> dict[str, str]:

@@ -88,8 +88,8 @@ def sharing_customers(team: Team) -> Team:
 def make_problems(readings: Readings, scenario: Scenario, to_solve: bool = True) -> list[Problem]:
     """The problems of a run, one per block, in order of time and city; empty where nobody can be asked.
 
-    `readings` have the scenario's calendar and have gone through `handle_missing`. Raises `InputError` with everything
-    that is wrong with the scenario for these readings, and, where they are `to_solve`, with its solver.
+    `readings` have the scenario's calendar and have gone through `handle_missing`. Raises `InputError` with everything that is
+    wrong with the scenario for these readings; with its solver, too, where the problems are made `to_solve`.
     """
     if to_solve:
         check_solver(scenario)

@@ -16,7 +16,7 @@ import polars as pl
 
 from .basics import InputError
 from .calendar import Calendar, day_of_number
-from .comparison import CLAIMED, RELATIVE, agree, table_checks
+from .comparison import CLAIMED, RELATIVE, agree, difference, table_checks
 from .models import priced
 from .preparation import make_problems
 from .problem import Problem
@@ -188,7 +188,10 @@ def price_table_checks(
     shifts: pl.DataFrame,
     prove: Callable[[Sequence[Problem], Sequence[np.ndarray]], float],
 ) -> list[Check]:
-    """The same for a table of prices, whoever holds the customers of the `problems`; `prove` gives what the prices of all blocks prove."""
+    """What a table of prices says and proves, against what readings and `shifts` come to, whoever holds the customers of the `problems`.
+
+    `prove(problems, prices)` gives the bound that the prices of all blocks prove.
+    """
     used = [used_by_shifts(problem, shifts) for problem in problems]
     right = prices_table(problems, [np.zeros(len(use)) for use in used], used, calendar)
     keys = [*ROW, "occurrence"]
@@ -209,9 +212,9 @@ def _bound_checks(summary: Mapping[str, Any], proved: float | None) -> list[Chec
     """The stated bound of the prices against the proved one, and the summary's bound against it."""
     stated, bound, achieved = summary.get("price_bound"), summary["bound"], summary["achieved"]
     if proved is None or not isinstance(stated, int | float):
-        return [Check("prices.bound", 1, None, "", False, f"says {stated}, comes to {'nothing' if proved is None else proved}")]
+        return [Check("prices.bound", 1, None, "", False, difference(stated, "nothing" if proved is None else proved))]
     fits = agree(stated, proved, CLAIMED) and stated >= proved - RELATIVE * max(1.0, abs(proved))
-    words = f"the prices alone prove that no plan exceeds {proved:,.6g}" if fits else f"says {stated}, comes to {proved}"
+    words = f"the prices alone prove that no plan exceeds {proved:,.6g}" if fits else difference(stated, proved)
     checks = [Check("prices.bound", 1, proved - achieved, "", fits, words)]
     if bound is not None:
         kept = bound <= stated + CLAIMED * max(1.0, abs(stated))

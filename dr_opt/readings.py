@@ -207,10 +207,10 @@ def oddities(account: Account, median_g_per_kwh: float) -> list[str]:
     mean = count["complete_kwh"] / max(count["complete_days"], 1)
     if count["complete_days"] and not 0.2 <= mean <= 200:
         looks = "Wh" if mean > 200 else "another unit"
-        notes.append(f"A customer uses {mean:.6g} kWh on a mean complete day, which looks like {looks}. Check usage_unit.")
+        notes.append(f"A customer uses {mean:,.6g} kWh on a mean complete day, which looks like {looks}. Check usage_unit.")
     if not 20 <= middle <= 3000:
         looks = "kg/kWh" if middle < 20 else "another unit"
-        notes.append(f"The median marginal factor is {middle:.6g} g/kWh, which looks like {looks}. Check factor_unit.")
+        notes.append(f"The median marginal factor is {middle:,.6g} g/kWh, which looks like {looks}. Check factor_unit.")
     if negative := int(count["negative"]):
         notes.append(f"{counted(negative, 'reading has', 'readings have')} a negative marginal factor. They are used as they are.")
     if not count["averages"]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from .basics import counted
+
 # %% ../nbs/api/26_relaxation.ipynb #c005
 @dataclass(frozen=True)
 class Relaxation:
@@ -23,11 +25,13 @@ class Relaxation:
 
     def __repr__(self) -> str:
         told = self.summary
-        bound = "no bound" if told["bound"] is None else f"no plan can exceed {told['bound']:,.3f}"
+        unit = " g" if told["objective"] == "grams saved" else ""
+        bound = "no bound" if told["bound"] is None else f"no plan can exceed {told['bound']:,.3f}{unit}"
+        moves = counted(told["whole_moves"], "whole move"), counted(told["parts_of_moves"], "part of a move", "parts of moves")
         return (
             f"a relaxation by {told['family']} ({told['backend']}), not a plan: {told['status']}\n"
-            f"{told['objective']}: {told['achieved']:,.3f}; {bound}\n"
-            f"{told['kwh_moved']:,.3f} kWh in {told['whole_moves']:,} whole moves and {told['parts_of_moves']:,} parts of moves"
+            f"{told['objective']}: {told['achieved']:,.3f}{unit}; {bound}\n"
+            f"{told['kwh_moved']:,.3f} kWh in {' and '.join(moves)}"
         )
 
 
@@ -38,5 +42,5 @@ def relaxation(flows: pl.DataFrame, facts: Mapping[str, Any]) -> Relaxation:
     """The relaxation with these flows (columns as above) and facts (`family` to `bound`); moves are counted here."""
     shares = flows.group_by("customer_id", "original_time").agg(pl.col("share_of_move").sum())["share_of_move"]
     whole = int((shares >= WHOLE).sum())
-    counted = {"kwh_moved": float(flows["kwh"].sum()), "whole_moves": whole, "parts_of_moves": len(shares) - whole}
-    return Relaxation(flows, MappingProxyType({**facts, **counted}))
+    sums = {"kwh_moved": float(flows["kwh"].sum()), "whole_moves": whole, "parts_of_moves": len(shares) - whole}
+    return Relaxation(flows, MappingProxyType({**facts, **sums}))

@@ -111,8 +111,10 @@ def certificate_words(summary: Mapping[str, Any]) -> Words:
         f"The plan maximises {counted_here}. It {does} {amount(MASS, achieved)}; no plan that keeps these limits can {what} more than "
         f"{amount(MASS, bound)}. That is the bound."
     ]
-    if open_ <= CLAIMED * max(1.0, abs(achieved)):
+    if not open_:
         return [*words, "Both are the same: no better plan exists under these limits."]
+    if open_ <= CLAIMED * max(1.0, abs(achieved)):
+        return [*words, "Both are the same to within a millionth: what a better plan could gain under these limits is less than that."]
     share = percent(open_, abs(bound))
     words.append(f"So whoever searches on, however long, finds at most {amount(MASS, open_)} more, {share} of the bound: the gap.")
     if summary["price_bound"] is not None:
@@ -226,9 +228,11 @@ def settings_part(scenario: Scenario, limits: Sequence[Limit], choice: str) -> d
 
 
 def _parameters(part: Any) -> str:
-    """Parameters with values and units, in a row."""
+    """Parameters with values and units, in a row: `limit: 1 move`."""
     fields = {name: field for name, field in type(part).model_fields.items() if name != "name"}
-    return "; ".join(f"{name} {shown(plain(getattr(part, name)), unit_of(field))}" for name, field in fields.items())
+    values = {name: shown(plain(getattr(part, name)), unit_of(field)) for name, field in fields.items()}
+    values = {name: re.sub(r"^1 ([a-z]{2,})s$", r"1 \1", value) for name, value in values.items()}
+    return "; ".join(f"{name}: {value}" for name, value in values.items())
 
 
 def _yaml(scenario: Scenario) -> str:

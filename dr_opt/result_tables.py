@@ -84,7 +84,7 @@ def customer_days_of(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def customer_day_table(tables: FigureTables) -> pl.DataFrame:
-    """`customer_days_of` these tables."""
+    """A row per customer and planned day with a reading, from the plain tables; columns as in `customer_days_of`."""
     return customer_days_of(_sums_of(tables))
 
 
@@ -103,7 +103,7 @@ def customers_of(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def customer_table(tables: FigureTables) -> pl.DataFrame:
-    """`customers_of` these tables."""
+    """A row per planned customer, from the plain tables; columns as in `customers_of`."""
     return customers_of(_sums_of(tables))
 
 
@@ -141,7 +141,7 @@ class CitySums:
 
 
 def city_month_table(tables: FigureTables) -> pl.DataFrame:
-    """The `month_table` of these tables."""
+    """A row per city and month, from the plain tables; columns as in `CitySums.month_table`."""
     return CitySums.of(_sums_of(tables), tables.calendar).month_table(tables.calendar)
 
 # %% ../nbs/api/24_result_tables.ipynb #c015
@@ -161,7 +161,7 @@ def city_days_of(tables: Tables, sums: CitySums) -> pl.DataFrame:
 
 # %% ../nbs/api/24_result_tables.ipynb #c017
 def city_day_table(tables: FigureTables) -> pl.DataFrame:
-    """`city_days_of` these tables."""
+    """A row per city and planned day, from the plain tables; columns as in `city_days_of`."""
     return city_days_of(tables, CitySums.of(_sums_of(tables), tables.calendar))
 
 

@@ -138,7 +138,10 @@ def proved_by_shards(blocks: Sequence[ShardedBlock], prices: Sequence[np.ndarray
 
 # %% ../nbs/api/27_streaming_audit.ipynb #c011
 def audit_from_disk(folder: str | Path, readings_path: str | Path | None = None) -> pl.DataFrame:
-    """As `plan.audit_folder`, with readings on disk. Raises `InputError`, also where there is too little room beside the folder."""
+    """As `plan.audit_folder`, with readings on disk.
+
+    Raises `InputError` where folder or readings are not there or cannot be used, and where there is too little room beside the folder.
+    """
     plan = read_plan(folder, without=TABLES)
     scenario = plan.scenario
     if readings_path is not None:
@@ -193,7 +196,11 @@ def _numbering(compared: Sequence[_Compared]) -> list[Check]:
 
 
 def audit_folder(folder: str | Path, readings_path: str | Path | None = None) -> pl.DataFrame:
-    """The audit of a result folder, from disk where its readings were planned, or would be planned, from there. Raises `InputError`."""
+    """The audit of a result folder, from disk where its readings were planned, or would be planned, from there.
+
+    `readings_path` names other readings than those of its scenario. Raises `InputError` where folder or readings are not there or
+    cannot be used.
+    """
     plan = read_plan(folder, without=tuple(RESULT_TABLES))
     scenario: Any = plan.scenario
     if readings_path is not None:

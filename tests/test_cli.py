@@ -736,7 +736,7 @@ def test_audit_of_a_folder_that_was_tampered_with(change: Callable[[Path], None]
     ran = command("audit", RESULTS)
     failed = [line for line in ran.out.splitlines() if line.startswith("FAIL ")]
     assert len(failed) == 1 and re.fullmatch(
-        rf"FAIL {re.escape(name)}: \d+ checked, least room -\S+ ?\S*; .*says \S+, comes to \S+", failed[0]
+        rf"FAIL {re.escape(name)}: \d+ checked, least room -\S+ ?\S*; .*says \S+, comes to \S+( kWh)?", failed[0]
     )
     total = len(ran.out.splitlines())
     assert ran.errors == [f"the audit failed on 1 of {total} checks: {name}. Run the scenario again."]

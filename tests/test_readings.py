@@ -336,7 +336,7 @@ def test_no_average_and_odd_figures_are_noted():
     assert found(readings) == {}
     notes = read(DAY.with_columns(pl.col("u") * 40, pl.col("m") / 1000)).report.notes
     assert notes == (
-        "A customer uses 1332 kWh on a mean complete day, which looks like Wh. Check usage_unit.",
+        "A customer uses 1,332 kWh on a mean complete day, which looks like Wh. Check usage_unit.",
         "The median marginal factor is 0.7115 g/kWh, which looks like kg/kWh. Check factor_unit.",
     )
     negative = read(DAY.with_columns(pl.when(pl.col("m") == 700).then(-5.0).otherwise("m").alias("m")))
