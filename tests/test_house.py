@@ -399,6 +399,7 @@ def test_readme_has_two_commands() -> None:
     lines = (TOP / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python3.11 -m venv ")]
     assert [line.split(" && ")[-1] for line in commands] == [".venv/bin/dr-opt demo", ".venv/bin/python -m pytest"]
+    assert f"git clone {settings()['git_url']} && cd {settings()['repo']}" in lines
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
