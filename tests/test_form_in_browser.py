@@ -331,7 +331,7 @@ def test_pictures_of_the_form(person: Person) -> None:
     person.opens("limits")
     person.types("hours", "-2")
     person.sees(WRONG_HOURS, ".dr-opt-fault")
-    keep("limits", 560)
+    keep("limits", 546)
 
 
 def test_voila_shows_the_form_and_runs_it(browser: Any, tmp_path: Path) -> None:
