@@ -33,6 +33,7 @@ from dr_opt.drawing import (
     from_zero,
     harmless,
     in_unit,
+    label_arrows,
     palette,
     percent,
     placed,
@@ -241,22 +242,21 @@ MOST_LABELS = 20
 
 
 def _draw_arrows(ax: "Axes", moves: pl.DataFrame, rows: pl.DataFrame, top: float, calendar: Calendar) -> None:
-    """An arrow for each shift, from its old to its new time, with its energy."""
+    """An arrow for each shift, from its old to its new time, and beside the arrows of a slot the energy that leaves it."""
     first, last, half = rows["day"][0], rows["day"][-1], calendar.slot_minutes / 120
     heights = {time: max(before or 0, after or 0) / top for time, before, after in rows.select("time", "before_kwh", "after_kwh").rows()}
     ends = [placed(moves, calendar, time).select("day", "hour", time=time) for time in ("original_time", "shifted_time")]
     ends = [end.with_columns(base=pl.Series(_rows_of(end["day"], first, last))) for end in ends]
-    labelled: list[tuple[float, float]] = []
+    leaving: dict[tuple[float, float], list[tuple[float, float, float]]] = {}
     for kwh, (_, x, time, base), (_, to_x, to_time, to_base) in zip(moves["kwh"], ends[0].rows(), ends[1].rows(), strict=True):
         tail, head = (x + half, base + heights.get(time, 0)), (to_x + half, to_base + heights.get(to_time, 0))
         bend = -0.4 if head[0] > tail[0] else 0.4
         look = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "color": palette()[3], "lw": 1.4, "shrinkA": 1, "shrinkB": 1}
         ax.annotate("", head, tail, arrowprops=look, annotation_clip=False)
-        if len(moves) <= MOST_LABELS:
-            right, height = max(tail[0], head[0]) < 21.5, max(tail[1], head[1]) + 0.2 * labelled.count(tail)
-            beside = {"x": max(tail[0], head[0]) + 0.35, "ha": "left"} if right else {"x": min(tail[0], head[0]) - 0.35, "ha": "right"}
-            ax.text(**beside, y=height, s=f"{short_number(kwh)} kWh", fontsize=8, color=DARK, va="center")
-            labelled.append(tail)
+        leaving.setdefault((x + half, base), []).append((kwh, head[0], max(tail[1], head[1])) if to_base == base else (kwh, *tail))
+    if len(moves) <= MOST_LABELS:
+        usage = np.column_stack([_rows_of(rows["day"], first, last), rows["hour"] + half, [heights[time] for time in rows["time"]]])
+        label_arrows(ax, leaving, usage)
     ax.plot([], [], color=palette()[3], marker=">", markersize=5, lw=1.4, label="a move")
 
 

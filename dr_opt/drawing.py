@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['WIDE', 'SQUARE', 'TWO_WIDE', 'DOTS_PER_INCH', 'DOTS_ON_A_PAGE', 'DARK', 'GREY', 'PALE', 'LETTERS_PER_INCH',
-           'MOST_STEPS', 'ENERGY', 'MASS', 'LONGEST_TITLE', 'LONGEST_NAME', 'Drawable', 'cities_of', 'city_of', 'style',
-           'palette', 'colours_of', 'new_axes', 'picture_of', 'drawing_on', 'halves', 'say', 'empty', 'from_zero',
-           'scale', 'png_of', 'save', 'steps', 'stairs', 'placed', 'time_axis', 'in_unit', 'titled', 'percent',
-           'short_number', 'harmless', 'shown', 'dates_in_words', 'clock_hour', 'date_of']
+           'MOST_STEPS', 'ENERGY', 'MASS', 'LONGEST_TITLE', 'LETTER', 'LONGEST_NAME', 'Drawable', 'cities_of',
+           'city_of', 'style', 'palette', 'colours_of', 'new_axes', 'picture_of', 'drawing_on', 'halves', 'say',
+           'empty', 'from_zero', 'scale', 'png_of', 'save', 'steps', 'stairs', 'placed', 'time_axis', 'in_unit',
+           'titled', 'percent', 'short_number', 'label_arrows', 'harmless', 'shown', 'dates_in_words', 'clock_hour',
+           'date_of']
 
 # %% ../nbs/api/28_drawing.ipynb #c002
 import sys
@@ -283,6 +284,29 @@ def percent(part: float, whole: float) -> str:
 def short_number(value: float) -> str:
     """A number with two digits, or all those before the point."""
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+# %% ../nbs/api/28_drawing.ipynb #c068
+LETTER = 0.2  # width of a letter of a label, in hours of an axis of 24
+
+
+def label_arrows(ax: "Axes", leaving: Mapping[tuple[float, float], Sequence[tuple[float, float, float]]], curve: np.ndarray) -> None:
+    """The energy of arrows over the hours of days, a label for all that begin at one place.
+
+    `leaving`: for the hour and the row where arrows begin, the kWh of each, the hour of its end and the height that it reaches.
+    `curve` (n, 3): row, hour and height above the row of what must not be covered.
+    """
+    taken: list[tuple[float, float, float]] = []
+    for (hour, row), arrows in leaving.items():
+        words = " + ".join(short_number(arrow[0]) for arrow in arrows) + " kWh"
+        ends, wide = [hour, *(arrow[1] for arrow in arrows)], LETTER * len(words)
+        for begin in (max(ends) + 0.35, min(ends) - 0.35 - wide):
+            free = all(other != row or begin + wide <= left or right <= begin for other, left, right in taken)
+            if free and begin >= 0 and begin + wide <= 24:
+                below = (curve[:, 0] == row) & (curve[:, 1] > begin - 0.5) & (curve[:, 1] < begin + wide + 0.5)
+                height = max(row + curve[below, 2].max(initial=0.0) + 0.17, *(arrow[2] for arrow in arrows))
+                ax.text(begin, height, words, fontsize=8, color=DARK, va="center")
+                taken.append((row, begin, begin + wide))
+                break
 
 # %% ../nbs/api/28_drawing.ipynb #c059
 LONGEST_NAME = 24  # letters

@@ -346,7 +346,8 @@ def broken_in_words(row: Mapping[str, Any]) -> str:
     """The sentence for a check that failed; a limit that somebody has registered is theirs to mend."""
     ours = row["limit"] not in registered or registered[row["limit"]].__module__.startswith("dr_opt.")
     remedy = "Please report this scenario." if ours else "Its kinds and its check say different things: mend one of them."
-    return f"The plan fails its audit: {row['limit']} by {row['worst_slack']} {row['unit']} at {row['worst']}. {remedy}"
+    by = "" if row["worst_slack"] is None else f" by {row['worst_slack']:.6g} {row['unit']}"
+    return f"The plan fails its audit: {row['limit']}{by} at {row['worst']}. {remedy}"
 
 
 def optimise(

@@ -518,21 +518,21 @@ def test_what_an_end_is_worth() -> None:
 class Licensed(Made):
     """One whose package comes with a licence for little."""
 
-    licence = "without one of your own at most 1 column"
+    licence = "without a licence of your own at most 1 column"
 
 
 def test_a_licence_that_does_not_reach(week: dict[str, SparseProblem]) -> None:
     with pytest.raises(SolverError) as caught:
         Licensed(Found(None, "solver error")).solve(KNOWN[0].problem, Effort())
     assert str(caught.value) == (
-        "Made ended with 'solver error' and no plan. Its licence may not reach (without one of your own at most 1 column; "
+        "Made ended with 'solver error' and no plan. Its licence may not reach (without a licence of your own at most 1 column; "
         "this problem has 2 columns and 1 rows). Use another back-end."
     )
     for name in {"gurobi", "cplex"} & set(ROUTES):
         try:
             values = ROUTES[name].solve(week["aggregated"], Effort())
         except SolverError as error:
-            assert "Its licence may not reach (without one of your own at most " in str(error)
+            assert "Its licence may not reach (without a licence of your own at most " in str(error)
         else:  # somebody has a licence
             assert values.status == Status.OPTIMAL
 

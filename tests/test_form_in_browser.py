@@ -309,6 +309,31 @@ def test_from_the_first_cell_to_the_results(person: Person, tmp_path: Path) -> N
     a_file_that_is_not_there_is_a_sentence(person)
 
 
+@pytest.mark.skipif("DR_OPT_PICTURES" not in os.environ, reason="draws nbs/api/images/widgets_*.png anew, with DR_OPT_PICTURES=1")
+def test_pictures_of_the_form(person: Person) -> None:
+    """The pictures of nbs/api/31_widgets.ipynb, clipped to what is told there."""
+    images = Path(__file__).resolve().parents[1] / "nbs" / "api" / "images"
+
+    def keep(name: str, height: int) -> None:
+        person.page.wait_for_timeout(1000)
+        box = person.form.bounding_box()
+        clip = {"x": box["x"], "y": box["y"], "width": 1070, "height": height}
+        person.page.screenshot(path=images / f"widgets_{name}.png", clip=clip)
+
+    person.page.set_viewport_size({"width": 1500, "height": 1400})
+    person.types("customers", "8")
+    person.types("days", "2")
+    person.opens("solver")
+    person.field("family").select_option("greedy")
+    person.clicks("Run")
+    person.sees("Done. The plan is form.plan.", ".dr-opt-note")
+    keep("results", 1062)
+    person.opens("limits")
+    person.types("hours", "-2")
+    person.sees(WRONG_HOURS, ".dr-opt-fault")
+    keep("limits", 546)
+
+
 def test_voila_shows_the_form_and_runs_it(browser: Any, tmp_path: Path) -> None:
     pytest.importorskip("voila", reason="voila is not installed")
     first = "import dr_opt\n\nsmall = {'demo': {'customers': 6, 'days': 2}, 'solver': {'family': 'greedy'}, 'output': {'figures': False}}\n"

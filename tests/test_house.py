@@ -350,6 +350,15 @@ def test_no_errors_or_widgets_in_pages_and_pictures_of_modest_size(name: str) ->
             assert len(json.dumps(output)) < MOST_BYTES_OF_AN_OUTPUT
 
 
+@pytest.mark.parametrize("name", [*NOTEBOOKS, *PAGES, "./index"])
+def test_no_picture_is_hidden_from_its_page(name: str) -> None:
+    """`hide` takes a cell's output off the page as well; `echo: false` takes only its code."""
+    for cell in notebook(name).cells:
+        if re.search(r"^#\|\s*hide\s*$", "".join(cell["source"]), re.MULTILINE):
+            shown = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+            assert not [kind for kind in shown if kind.startswith("image/") or kind == "text/markdown"]
+
+
 @each_notebook
 def test_no_pictures_errors_or_widgets_in_the_file(name: str) -> None:
     for cell in notebook(name).cells:
@@ -390,6 +399,7 @@ def test_readme_has_two_commands() -> None:
     lines = (TOP / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python3.11 -m venv ")]
     assert [line.split(" && ")[-1] for line in commands] == [".venv/bin/dr-opt demo", ".venv/bin/python -m pytest"]
+    assert f"git clone {settings()['git_url']} && cd {settings()['repo']}" in lines
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -21,7 +21,7 @@ from dr_opt.comparison import agree
 from dr_opt.intake import FactorColumns, ReadingRules
 from dr_opt.metrics import FigureTables, metrics, register_metric
 from dr_opt.models import priced
-from dr_opt.pipeline import AuditError, Run, solved, with_enough
+from dr_opt.pipeline import AuditError, Run, broken_in_words, solved, with_enough
 from dr_opt.plan import Plan, assemble, read_plan
 from dr_opt.preparation import make_problems, readings_of
 from dr_opt.problem import Problem, limits
@@ -353,6 +353,14 @@ def test_a_broken_limit_leaves_the_old_results(tmp_path: Path) -> None:
         stream(tmp_path / "out", scenario, frame, solve=too_much)
     assert (tmp_path / "out/shifts.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("slack", "unit", "by"), [(-0.8029999999999999, "kWh", " by -0.803 kWh"), (-37.0, "moves", " by -37 moves"), (None, "kWh", "")]
+)
+def test_a_broken_limit_is_told_in_a_few_digits(slack: float | None, unit: str, by: str) -> None:
+    row = {"limit": "no_new_spike", "worst_slack": slack, "unit": unit, "worst": "city delhi"}
+    assert broken_in_words(row) == f"The plan fails its audit: no_new_spike{by} at city delhi. Please report this scenario."
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:

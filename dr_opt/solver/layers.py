@@ -211,7 +211,7 @@ class Gurobi(CvxpyLayer):
 
     name, title, module, integers, quadratic = "gurobi", "Gurobi", "gurobipy", True, True
     needs, install, solvers = ("cvxpy", "gurobipy"), "pip install cvxpy gurobipy", ("GUROBI", "GUROBI")
-    licence = "without one of your own at most 2,000 columns and 2,000 rows"
+    licence = "without a licence of your own at most 2,000 columns and 2,000 rows"
     names: ClassVar = {"gap": "MIPGap", "time_limit_seconds": "TimeLimit", "threads": "Threads", "seed": "Seed"}
     always: ClassVar = {"FeasibilityTol": 1e-9, "OptimalityTol": 1e-9, "IntFeasTol": 1e-9}
 
@@ -229,7 +229,7 @@ class Cplex(CvxpyLayer):
 
     name, title, module, integers, quadratic = "cplex", "CPLEX", "cplex", True, True
     needs, install, solvers = ("cvxpy", "cplex"), "pip install cvxpy cplex", ("CPLEX", "CPLEX")
-    licence = "without one of your own at most 1,000 columns and 1,000 rows"
+    licence = "without a licence of your own at most 1,000 columns and 1,000 rows"
     names: ClassVar = {"gap": "mip.tolerances.mipgap", "time_limit_seconds": "timelimit", "threads": "threads", "seed": "randomseed"}
     always: ClassVar = {"simplex.tolerances.feasibility": 1e-9, "simplex.tolerances.optimality": 1e-9, "mip.tolerances.integrality": 0.0}
 

@@ -447,7 +447,10 @@ def totals_tree(
     lines: np.ndarray,
     above: np.ndarray,
 ) -> None:
-    """The same through the tree; `above` (K,) grows by how much more the replies might gain."""
+    """Adds the replies of households `first` to before `last` to every price vector to `lines` (K, groups, places), through the tree.
+
+    `above` (K,) grows by how much more the replies might gain.
+    """
     scratch, pick = _room(rules, home.sums.shape[1]), np.zeros(rules.components, np.int64)
     _add_all(first, last, home, city, group, worths, rules, places, lines, above, pick, scratch, *_hands(rules))
 
@@ -465,6 +468,6 @@ def moves_tree(
     kwh: np.ndarray,
     count: bool,
 ) -> None:
-    """The same through the tree."""
+    """The moves of households `first` to before `last`, through the tree; `picks` (C, components) are price vectors."""
     scratch = _room(rules, home.sums.shape[1])
     _write_all(first, last, home, picks, worths, rules, start, slot, kwh, count, scratch, *_hands(rules))
