@@ -9,7 +9,8 @@ A plan of `continuous` is worth its grams less a comfort cost, and its bound and
 
 A table that exists is gone on with: what it holds already is not run again (`--again` does), so a part can be measured anew
 and a broken run resumed. A method that did not finish in time is not tried on more households under the same limits, and the
-page says so; only the back-end that `auto` takes first is tried on all. So one table may come of several commands, with other sizes
+page says so; only greedy, `prices` (which are harder for few households than for many) and the back-end that `auto` takes first
+for few are tried on all. So one table may come of several commands, with other sizes
 and time limits; the page names them in the order in which to give them.
 
 `--readings PATH` measures on your own readings instead (the first households and the first week of one city) and needs
@@ -119,10 +120,10 @@ def in_own_process(task: Mapping[str, Any]) -> Row:
 
 
 def methods() -> Iterator[tuple[str, str, bool]]:
-    """Every family with every back-end that is installed here, and whether `auto` takes it first."""
+    """Every family with every back-end that is installed here, and whether it is tried on all sizes."""
     for row in dr_opt.solvers().filter("installed").iter_rows(named=True):
         for backend in GREEDY_ORDERS if row["family"] == "greedy" else (row["backend"],):
-            yield row["family"], backend, row["family"] == "greedy" or row["auto"] == 1
+            yield row["family"], backend, row["family"] == "greedy" or row["backend"] == "prices" or row["auto"] == 1
 
 
 def out_of_time(rows: Sequence[Row], task: Row) -> int | None:
@@ -132,9 +133,9 @@ def out_of_time(rows: Sequence[Row], task: Row) -> int | None:
     return min((customers for customers in slow if customers < task["customers"]), default=None)
 
 
-def measure(task: Row, rows: Sequence[Row], first_choice: bool) -> Row:
+def measure(task: Row, rows: Sequence[Row], on_all_sizes: bool) -> Row:
     """One row of the table: measured, or left out with the reason."""
-    slower = None if first_choice else out_of_time(rows, task)
+    slower = None if on_all_sizes else out_of_time(rows, task)
     found = in_own_process(task) if slower is None else {"status": "not run", "why": f"out of time with {slower} households"}
     return {**{key: task[key] for key in KEYS}, "time_limit_seconds": task["time_limit_seconds"], **found}
 
@@ -294,13 +295,13 @@ def main() -> None:
         return
     for limits in asked.limits:
         for customers in sorted(asked.customers):
-            for family, backend, first_choice in methods():
+            for family, backend, on_all_sizes in methods():
                 task = dict(zip(KEYS, (limits, customers, family, backend))) | {"time_limit_seconds": asked.time_limit}
                 there = [row for row in rows if all(row[key] == task[key] for key in KEYS)]
                 if (asked.methods and not {family, f"{family}/{backend}"} & set(asked.methods)) or (there and not asked.again):
                     continue
                 task["readings"] = str(asked.readings.resolve()) if asked.readings else None
-                found = measure(task, rows, first_choice)
+                found = measure(task, rows, on_all_sizes)
                 rows = in_order([*(row for row in rows if row not in there), found])
                 write(folder, {"readings": whose, **facts(), "rows": rows})
                 print(f"{limits} {customers}", line(found), flush=True)

@@ -16,7 +16,7 @@ import stored  # noqa: E402
 
 PAGES = {
     "against_greedy": "page", "against_highs": "page", "city_end_to_end": "report", "city_sizes": "page", "hard_grid": "page",
-    "lp_methods": "report", "model_building": "report", "tightness": "page", "workers": "page",
+    "lp_methods": "report", "methods": "report", "model_building": "report", "tightness": "page", "workers": "page",
 }  # fmt: skip
 
 
