@@ -57,9 +57,8 @@ def test_notebook_runs_and_says_the_same(notebook: str) -> None:
     for cell, out in zip(fresh.cells, left_out):
         if out:
             cell.cell_type, cell.source = "raw", ""
-    NotebookClient(
-        fresh, timeout=SECONDS_PER_CELL, kernel_name="python3", resources={"metadata": {"path": str((TOP / notebook).parent)}}
-    ).execute()
+    place = {"metadata": {"path": str((TOP / notebook).parent)}}
+    NotebookClient(fresh, timeout=SECONDS_PER_CELL, iopub_timeout=60, kernel_name="python3", resources=place).execute()
     for cell, before, out in zip(fresh.cells, saved.cells, left_out):
         if not out and not missing:
             assert told(cell.outputs) == told(before.outputs), before.source
