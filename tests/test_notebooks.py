@@ -23,7 +23,7 @@ NEEDS = {
     "nbs/studies/methods_compared.ipynb": SOLVERS,
     "nbs/tutorials/choose_a_solver.ipynb": SOLVERS,
 }
-RUNS_ONLY_WITH = {"nbs/api/31_widgets.ipynb": "ipywidgets"}
+RUNS_ONLY_WITH = dict.fromkeys(("nbs/api/31_form_controls.ipynb", "nbs/api/31_widgets.ipynb"), "ipywidgets")
 
 
 def told(outputs: Iterable[Any]) -> list[str]:
