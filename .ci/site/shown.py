@@ -93,8 +93,10 @@ def methods_of(node: ast.ClassDef) -> Iterator[str]:
     """A line for each public method and property: its head, and the first line of what it says."""
     for part in node.body:
         if isinstance(part, Function) and not part.name.startswith("_"):
-            says = (ast.get_docstring(part) or "").partition("\n\n")[0].replace("\n", " ")
             decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in part.decorator_list}
+            if "setter" in decorators:
+                continue
+            says = (ast.get_docstring(part) or "").partition("\n\n")[0].replace("\n", " ")
             call = part.name if decorators & {"property", "cached_property"} else f"{part.name}({_called(part, decorators)})"
             yield f"- `.{call}`: {says}" if says else f"- `.{call}`"
 
