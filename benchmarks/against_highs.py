@@ -2,7 +2,8 @@
 
 Writes results/against_highs.md and .json beside this file. Households are those of a synthetic Delhi, for one week, with much room for
 new spikes and with little. The table shows what each method reaches in a given time, and what it proves; the command fails where one's
-bound lies below the other's plan. From the table comes the number of households from which `auto` takes prices (`Milp.whole_from`).
+bound lies below the other's plan. From the table comes the number of households from which `auto` takes prices, 100
+(`Milp.whole_from`): from there on their plans are within a few thousandths of a per cent of HiGHS's or better, and come much sooner.
 """
 
 import time

@@ -167,9 +167,17 @@ NUMBERS = {  # title, column, factor, decimals
 HEAD = ["| family | back-end | status | " + " | ".join(NUMBERS) + " |", "| --- | --- | --- |" + " ---: |" * len(NUMBERS)]
 
 
+def shown(value: float | None, factor: float, digits: int) -> str:
+    """A figure, in a table; one that rounds to nothing is less than the last digit."""
+    if value is None:
+        return "–"
+    told = f"{factor * value:,.{digits}f}"
+    return f"< {10.0**-digits:.{digits}f}" if value > 0 and float(told.replace(",", "")) == 0 else told
+
+
 def line(row: Row) -> str:
     """A row of the table."""
-    cells = ["–" if row.get(name) is None else f"{factor * row[name]:,.{digits}f}" for name, factor, digits in NUMBERS.values()]
+    cells = [shown(row.get(name), factor, digits) for name, factor, digits in NUMBERS.values()]
     return f"| {row['family']} | {row['backend']} | {row['status']} | " + " | ".join(cells) + " |"
 
 
@@ -240,6 +248,9 @@ def report(stored: Mapping[str, Any]) -> str:
         "planned two households before, so loading libraries is not counted. *In all* adds preparing, assembling and "
         "auditing to the solver's seconds; *MiB* is the most memory that the process, or a program that it started, has used; *kWh* are "
         "those that move. The objective is grams saved, of `continuous` less its comfort cost. Rows of greedy name its order.",
+        "",
+        "How a run ended: *optimal*, within the gap asked for; *rounded*, from a relaxation whose optimum is the bound; *by prices*, made "
+        "from prices that prove the bound, with a larger gap than was asked for; *feasible*, without a bound.",
         "",
         f"Machine: {stored['cores']} cores, {stored['memory_gib']:g} GiB, {stored['system']} {stored['machine']}, Python "
         f"{stored['python']}; {packages}. Other work may have run beside it: times are good to a factor of two.",

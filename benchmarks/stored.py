@@ -38,6 +38,8 @@ def write(name: str, figures: Any, page: Callable[[Any], str], folder: Path = RE
 
 
 def percent(share: float, digits: int, sign: str = "") -> str:
-    """A share in per cent; what rounds to nothing has no sign."""
+    """A share in per cent; what rounds to nothing is less than the last digit, and a difference without a sign."""
     shown = f"{100 * share:{sign}z.{digits}f} %"
+    if float(shown[:-2]) == 0 and share > 0 and not sign:
+        return f"< {10.0**-digits:.{digits}f} %"
     return shown.removeprefix("+") if not float(shown[:-2]) else shown

@@ -156,12 +156,13 @@ def parameter_rows(part: Any) -> Iterator[str]:
 
     by_model = getattr(part, "key", "").startswith("model.")
     for name, field in part.model_fields.items():
-        if name == "name":  # a model's own
+        if name == "name" and get_origin(field.annotation) is Literal:  # a model's own
             continue
         default = field.get_default(call_default_factory=True)
         literal = next((get_args(one) for one in (field.annotation, *get_args(field.annotation)) if get_origin(one) is Literal), ())
         allowed = either(literal) if len(literal) > 1 else range_of(field)
         value = type(default).__name__ if isinstance(default, Parameters) else shown(plain(default)).strip("'")
+        value = "required" if field.is_required() else value
         value = "set by the model" if by_model else f"`{cell(value)}`"
         yield f"| `{name}` | {value} | {unit_of(field) or ''} | {cell(allowed)} | {cell(field.description or '')} |"
 

@@ -87,7 +87,9 @@ def _code(given: re.Match[str]) -> str:
         return given.group()
     if len(words) <= 24:
         return f'<code class="short">{words}</code>'
-    return "<code>" + re.sub(r"([._,/])(?=\w)", r"\1<wbr>", words) + "</code>"
+    whole, broken = '<span class="short">{}</span>', re.compile(r"([._,/])(?=\w)")
+    parts = (whole.format(part) if "-" in part else broken.sub(r"\1<wbr>", part) for part in words.split(" "))
+    return f"<code>{' '.join(parts)}</code>"
 
 
 def led(target: str, page: Page, pages: dict[str, Page], host: str) -> str:

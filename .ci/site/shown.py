@@ -78,7 +78,7 @@ def class_head(node: ast.ClassDef, source: str, with_fields: bool) -> str:
     for part in node.body:
         if with_fields and isinstance(part, ast.AnnAssign | ast.Assign) and not _named(part).startswith("_"):
             text = source.splitlines()[part.lineno - 1 : part.end_lineno]
-            lines += ["    " + line[part.col_offset :] for line in text]
+            lines += ["    " + line[part.col_offset :].removesuffix("  # fmt: skip") for line in text]
         elif isinstance(part, Function) and part.name == "__init__":
             lines += ["    " + line for line in head_of(part).splitlines()]
     return "\n".join(lines)
