@@ -210,7 +210,7 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
     say(f"results in {out}: {shifts:,} shifts; every limit and figure audited.")
 
 
-@main.command()
+@main.command(short_help="Recommended shifts for a scenario: the main job.")
 @click.argument("scenario")
 @use
 @click.option("--out", default=DEFAULT_FOLDER, show_default=True, help="Folder for the results.")
@@ -235,7 +235,7 @@ def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figur
     _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose, fresh)
 
 
-@main.command()
+@main.command(short_help="Synthetic Delhi and Mumbai under the default scenario.")
 @click.option("--customers", default=300, show_default=True, type=click.IntRange(min=1), help="Households of both cities together.")
 @click.option("--days", default=14, show_default=True, type=click.IntRange(min=1), help="Days of readings.")
 @click.option("--out", default=DEFAULT_FOLDER, show_default=True, help="Folder for the results.")
@@ -247,7 +247,7 @@ def demo(customers: int, days: int, out: str, fresh: bool) -> None:
     _finish(Scenario.from_mapping({"name": "demo", "demo": {"customers": customers, "days": days}}), out, True, False, fresh)
 
 # %% ../nbs/api/32_cli.ipynb #c009
-@main.command()
+@main.command(short_help="Check every limit and figure of results from scratch.")
 @click.argument("scenario")
 @use
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a field of the scenario; may be repeated.")
@@ -293,7 +293,7 @@ def audit(folder: str, readings: str | None) -> None:
     say(f"all {len(checks)} checks hold.")
 
 # %% ../nbs/api/32_cli.ipynb #c011
-@main.command()
+@main.command(short_help="Print the full default scenario, with units and ranges.")
 @click.argument("out")
 @click.option("--city", "cities", multiple=True, help="City to make; may be repeated. Default: delhi and mumbai.")
 @click.option("--customers", default=1000, show_default=True, type=click.IntRange(min=1), help="Households in all.")
@@ -325,7 +325,7 @@ def scenario(schema: bool) -> None:
     click.echo(json.dumps(json_schema(), indent=2) if schema else annotated_yaml())
 
 # %% ../nbs/api/32_cli.ipynb #c013
-@main.command()
+@main.command(short_help="Families × back-ends: what is installed, and the rest.")
 @use
 def solvers() -> None:
     """Families × back-ends: what is installed, what each can do, and how to install the others."""

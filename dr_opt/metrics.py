@@ -178,16 +178,16 @@ class FigureSums:
 
     @property
     def sums(self) -> "FigureSums":
-        """These."""
+        """The sums themselves, as `FigureTables.sums` gives them."""
         return self
 
     @property
     def baseline(self) -> dict[str, float | None]:
-        """As that of the tables."""
+        """Usage, kWh, and emissions, g, before shifting, as `FigureTables.baseline` gives them."""
         return {name: self[name] if self[f"{name}_known"] else None for name in ("usage_kwh", "marginal_g", "average_g")}
 
     def total(self, column: str) -> float | None:
-        """As that of the tables, for both deltas and kwh."""
+        """The sum of a column of all shifts, as `FigureTables.total` gives it; of both deltas and kwh only."""
         if column == "kwh":
             return self["kwh_moved"]
         return self[column] if self[f"{column}s"] or not self["shifts"] else None

@@ -152,11 +152,11 @@ class HighUsageCustomers(Limit):
         return (self.by,)
 
     def plain_everyone(self, tables: Tables) -> pl.DataFrame:
-        """The `plain_means`."""
+        """What each household uses on a mean day of each period: `plain_means`."""
         return self.plain_means(tables)
 
     def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> pl.DataFrame | None:
-        """The `plain_lines`."""
+        """From which mean on a household is asked, by city and period: `plain_lines`."""
         return None if everyone is None else self.plain_lines(everyone)
 
     def plain_means(self, tables: Tables) -> pl.DataFrame:

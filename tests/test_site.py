@@ -195,9 +195,11 @@ def test_short_code_is_not_broken_and_long_code_is_after_its_dots(tmp_path: Path
 
 
 def test_heads_are_shown_as_they_are_written() -> None:
+    from dr_opt.constraints.behavioural import MaxMovesPerDay
     from dr_opt.plan import Plan
     from dr_opt.scenario import SolverChoice
     from dr_opt.solver.base import Effort, Status
+    from dr_opt.solver.layers import Gurobi
     from dr_opt.solver.prices import settle
 
     head, members = shown.head_and_members(settle)
@@ -207,6 +209,9 @@ def test_heads_are_shown_as_they_are_written() -> None:
     assert 'NOTHING = "Nothing can be moved within the limits."' in shown.head_and_members(Status)[0]
     assert "gap: float = 1e-4" in shown.head_and_members(Effort)[0]
     assert "- `.audit(readings, problems)`: Checks every limit" in shown.head_and_members(Plan)[1]
+    assert 'seed_name = "B1"' in shown.head_and_members(MaxMovesPerDay)[0]
+    head, _ = shown.head_and_members(Gurobi)
+    assert "name, title, module" in head and "fmt: skip" not in head
     assert shown.head_and_members(Path) is None
 
 

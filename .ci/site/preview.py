@@ -77,6 +77,7 @@ def body(page: Page, pages: dict[str, Page], host: str) -> str:
     text = re.sub(r"<table", '<div class="wide"><table', made.text).replace("</table>", "</table></div>")
     text = re.sub(r'(<math display="block".*?</math>)', r'<span class="wide">\1</span>', text, flags=re.DOTALL)
     text = re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', r'<a class="picture" href="\1">\g<0></a>', text)
+    text = re.sub(r"<h3.*?</h3>", lambda given: re.sub(r"_(?=\w+</|\w+_)", "_<wbr>", given.group()), text)
     return re.sub(r"<pre.*?</pre>|<code>([^<]+)</code>", _code, text, flags=re.DOTALL)
 
 

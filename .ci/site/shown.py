@@ -71,34 +71,36 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
     return f"{argument.arg}{hint}" + (f"{sign}{ast.unparse(default)}" if default else "")
 
 
-def class_head(node: ast.ClassDef, source: str, with_fields: bool) -> str:
-    """A class with its bases, its fields as they are written, comments too, and the head of its `__init__`."""
+def class_head(node: ast.ClassDef, source: str, parameters: bool) -> str:
+    """A class with its bases, its fields as they are written, comments too, and the head of its `__init__`.
+
+    Of a class of `parameters` only those fields that are none of its parameters, which have a table: its key and the like.
+    """
     bases = [ast.unparse(base) for base in [*node.bases, *node.keywords]]
     lines = [f"class {node.name}({', '.join(bases)})" if bases else f"class {node.name}"]
     for part in node.body:
-        if with_fields and isinstance(part, ast.AnnAssign | ast.Assign) and not _named(part).startswith("_"):
+        if isinstance(part, ast.Assign if parameters else ast.AnnAssign | ast.Assign) and not _named(part).startswith("_"):
             text = source.splitlines()[part.lineno - 1 : part.end_lineno]
             lines += ["    " + line[part.col_offset :].removesuffix("  # fmt: skip") for line in text]
         elif isinstance(part, Function) and part.name == "__init__":
             lines += ["    " + line for line in head_of(part).splitlines()]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("`", "")  # nbdev would make links of words in backticks
 
 
 def _named(part: ast.AnnAssign | ast.Assign) -> str:
-    target = part.target if isinstance(part, ast.AnnAssign) else part.targets[0]
-    return target.id if isinstance(target, ast.Name) else "_"
+    """The first name that is assigned."""
+    return ast.unparse(part.target if isinstance(part, ast.AnnAssign) else part.targets[0]).lstrip("(")
 
 
 def methods_of(node: ast.ClassDef) -> Iterator[str]:
-    """A line for each public method and property: its head, and the first line of what it says."""
+    """A line for each public method and property that says something: its head, and the first line of that."""
     for part in node.body:
         if isinstance(part, Function) and not part.name.startswith("_"):
             decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in part.decorator_list}
-            if "setter" in decorators:
-                continue
             says = (ast.get_docstring(part) or "").partition("\n\n")[0].replace("\n", " ")
             call = part.name if decorators & {"property", "cached_property"} else f"{part.name}({_called(part, decorators)})"
-            yield f"- `.{call}`: {says}" if says else f"- `.{call}`"
+            if says and "setter" not in decorators:
+                yield f"- `.{call}`: {says}"
 
 
 def _called(part: Function, decorators: set[str]) -> str:
@@ -128,4 +130,4 @@ def head_and_members(thing: Any) -> tuple[str, str] | None:
         return head_of(node), ""
     table = parameters_of(thing)
     methods = "\n".join(methods_of(node))
-    return class_head(node, source, with_fields=not table), "\n\n".join(part for part in (table, methods) if part)
+    return class_head(node, source, parameters=bool(table)), "\n\n".join(part for part in (table, methods) if part)

@@ -251,7 +251,7 @@ class PeakHourComfort(Limit):
         return rows, whose + {"slot": ["time"], "hour": ["date", "hour"], "day": ["day"]}[self.group]
 
     def plain_known(self, tables: Tables, everyone: pl.DataFrame | None) -> pl.DataFrame:
-        """The `peak_table`."""
+        """The peak hours in force, which need no other household: `peak_table`."""
         return self.peak_table(tables)
 
     def peak_table(self, tables: Tables) -> pl.DataFrame:
