@@ -93,6 +93,7 @@ class TotalShiftCap(Limit):
 
     @property
     def of_city(self) -> bool:
+        """Always: the check adds up all cities."""
         return True
 
     def check(self, tables: Tables) -> Check:

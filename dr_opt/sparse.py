@@ -34,8 +34,8 @@ class SparseProblem:
     """max objective·x − Σ quadratic·x², lower ≤ x ≤ upper, row_lower ≤ matrix·x ≤ row_upper, integer where marked.
 
     `matrix` is triplets (row, column, coefficient). With `aggregated`, the first columns are the outflows of the
-    problem's candidates and the last ones the routed energy of its arcs; else the first `moves` columns are the flows
-    of (candidate, arc) in `candidate` and `arc`.
+    problem's candidates and the last ones the routed energy of its arcs; else the first columns are flows, the k-th
+    of them from `candidate[k]` over `arc[k]`.
     """
 
     objective: np.ndarray

@@ -62,6 +62,7 @@ class RegionalShiftCap(Limit):
 
     @property
     def of_city(self) -> bool:
+        """Always: the check adds up what each city moves in a day."""
         return True
 
     def check(self, tables: Tables) -> Check:
@@ -241,6 +242,7 @@ class NoNewSpike(Limit):
 
     @property
     def of_city(self) -> bool:
+        """Always: the check adds up the load of each city in a slot."""
         return True
 
     def limit_table(self, tables: Tables) -> pl.DataFrame:
