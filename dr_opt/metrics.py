@@ -255,9 +255,11 @@ def short(value: float | None, digits: int) -> str:
 
 
 def alike(values: Sequence[Figure]) -> list[str]:
-    """The values of one figure: fractions with as many decimals as leave three digits that count in the largest."""
+    """The values of one figure: fractions with as many decimals as leave three digits that count in the largest, or a power of ten."""
     largest = max((abs(value) for value in values if isinstance(value, float)), default=0.0)
     decimals = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+    if decimals > 6:
+        return ["–" if value is None else f"{float(value):z.3g}" for value in values]
     return ["–" if value is None else f"{value:z,.{decimals if isinstance(value, float) else 0}f}" for value in values]
 
 
