@@ -661,3 +661,18 @@ def test_one_customer() -> None:
 def test_an_answer_reads_as_a_sentence_and_shows_all_of_itself(answer: Check, sentence: str) -> None:
     assert str(answer) == sentence
     assert eval(repr(answer)) == answer
+
+
+def test_potential_is_the_same_however_few_households_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dr_opt
+    from dr_opt.constraints import conservation
+
+    limits = {"min_day_potential": {"percent": 5}}
+    scenario = dr_opt.Scenario.from_mapping({"constraints": limits, "solver": {"family": "greedy"}, "progress": False})
+    readings = dr_opt.read_readings(dr_opt.synthesise("delhi", customers=12, days=3), show_progress=False)
+    plan = dr_opt.optimise(readings, scenario)
+    checks = []
+    for pairs in (conservation.PAIRS_AT_ONCE, 1):
+        monkeypatch.setattr(conservation, "PAIRS_AT_ONCE", pairs)
+        checks.append(plan.audit().filter(pl.col("limit") == "min_day_potential").to_dicts())
+    assert checks[0] == checks[1] and checks[0][0]["checked"] > 0
