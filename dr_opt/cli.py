@@ -210,7 +210,7 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
     say(f"results in {out}: {shifts:,} shifts; every limit and figure audited.")
 
 
-@main.command(short_help="Recommended shifts for a scenario: the main job.")
+@main.command()
 @click.argument("scenario")
 @use
 @click.option("--out", default=DEFAULT_FOLDER, show_default=True, help="Folder for the results.")
@@ -227,7 +227,7 @@ def _tell(summary: "Summary", shifts: int, out: str) -> None:
 @click.option("--fresh", is_flag=True, help="Start over, whatever a run that was cut off has left.")
 @click.option("--verbose", is_flag=True, help="Show the solver's own output.")
 def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figures: bool, report: bool, fresh: bool, verbose: bool) -> None:
-    """The main job: recommended shifts for the readings and settings of SCENARIO (a YAML or JSON file)."""
+    """Plan the shifts of SCENARIO (a YAML or JSON file): the main job."""
     from dr_opt.scenario import Scenario
 
     chosen = Scenario.load(scenario, [*overrides, *(["output.csv=true"] if csv else [])])
@@ -235,19 +235,19 @@ def run(scenario: str, out: str, overrides: tuple[str, ...], csv: bool, no_figur
     _finish(chosen, out, chosen.output.figures or chosen.output.report, verbose, fresh)
 
 
-@main.command(short_help="Synthetic Delhi and Mumbai under the default scenario.")
+@main.command()
 @click.option("--customers", default=300, show_default=True, type=click.IntRange(min=1), help="Households of both cities together.")
 @click.option("--days", default=14, show_default=True, type=click.IntRange(min=1), help="Days of readings.")
 @click.option("--out", default=DEFAULT_FOLDER, show_default=True, help="Folder for the results.")
 @click.option("--fresh", is_flag=True, help="Start over, whatever a run that was cut off has left.")
 def demo(customers: int, days: int, out: str, fresh: bool) -> None:
-    """Synthetic Delhi and Mumbai under the default scenario, with results and figures."""
+    """Plan synthetic Delhi and Mumbai by the default scenario."""
     from dr_opt.scenario import Scenario
 
     _finish(Scenario.from_mapping({"name": "demo", "demo": {"customers": customers, "days": days}}), out, True, False, fresh)
 
 # %% ../nbs/api/32_cli.ipynb #c009
-@main.command(short_help="Check every limit and figure of results from scratch.")
+@main.command()
 @click.argument("scenario")
 @use
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a field of the scenario; may be repeated.")
@@ -271,7 +271,7 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 @use
 @click.option("--readings", help="The readings, where they are not where the scenario says.")
 def audit(folder: str, readings: str | None) -> None:
-    """Check every limit and every figure of the results in FOLDER from scratch."""
+    """Check every limit and figure of the results in FOLDER anew."""
     from dr_opt.streaming_audit import audit_folder
 
     checks = audit_folder(folder, readings)
@@ -293,7 +293,7 @@ def audit(folder: str, readings: str | None) -> None:
     say(f"all {len(checks)} checks hold.")
 
 # %% ../nbs/api/32_cli.ipynb #c011
-@main.command(short_help="Print the full default scenario, with units and ranges.")
+@main.command()
 @click.argument("out")
 @click.option("--city", "cities", multiple=True, help="City to make; may be repeated. Default: delhi and mumbai.")
 @click.option("--customers", default=1000, show_default=True, type=click.IntRange(min=1), help="Households in all.")
@@ -301,7 +301,7 @@ def audit(folder: str, readings: str | None) -> None:
 @click.option("--start", default="2025-11-03", show_default=True, help="First day, as YYYY-MM-DD.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 def synth(out: str, cities: tuple[str, ...], customers: int, days: int, start: str, seed: int) -> None:
-    """Write synthetic readings in the research schema to OUT (parquet)."""
+    """Write synthetic readings to OUT (parquet, research schema)."""
     if not out.endswith(".parquet"):
         raise InputError(f"'{out}' does not end in .parquet. Give a name that does, such as {Path(out).stem}.parquet.")
     from dr_opt.folders import write_file
@@ -316,7 +316,7 @@ def synth(out: str, cities: tuple[str, ...], customers: int, days: int, start: s
 @use
 @click.option("--schema", is_flag=True, help="Print the JSON Schema instead.")
 def scenario(schema: bool) -> None:
-    """Print the full default scenario, each field with its unit, range and meaning."""
+    """Print the default scenario, with each field's unit and range."""
     import json
 
     from dr_opt.scenario import annotated_yaml
@@ -325,10 +325,10 @@ def scenario(schema: bool) -> None:
     click.echo(json.dumps(json_schema(), indent=2) if schema else annotated_yaml())
 
 # %% ../nbs/api/32_cli.ipynb #c013
-@main.command(short_help="Families × back-ends: what is installed, and the rest.")
+@main.command()
 @use
 def solvers() -> None:
-    """Families × back-ends: what is installed, what each can do, and how to install the others."""
+    """List solvers: what is installed, and how to get the others."""
     from dr_opt.metrics import aligned
     from dr_opt.solver.selection import solvers as table
 

@@ -1071,6 +1071,10 @@ def test_help_lists_the_commands() -> None:
     ran = command("--help")
     assert (ran.code, ran.err) == (0, "")
     assert set(COMMANDS) <= set(re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE))
+    from dr_opt.cli import main
+
+    told = dict(re.findall(r"^  (\w+)  +(\S.*)$", ran.out.partition("Commands:")[2], re.MULTILINE))
+    assert told == {name: part.help for name, part in main.commands.items()}  # whole, and each its own
 
 
 @pytest.mark.parametrize("name", COMMANDS)
