@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
-from stored import command, parser, percent, read, write
+from stored import command, parsed, parser, percent, write
 
 from dr_opt.pipeline import make_problems
 from dr_opt.problem import Problem
@@ -128,10 +128,7 @@ def main() -> None:
     options.add_argument("--base", type=int, default=BASE)
     options.add_argument("--weeks", type=int, default=2)
     options.add_argument("--only", choices=METHODS, help=SUPPRESS)
-    asked = options.parse_args()
-    if asked.report:
-        write("against_greedy", read("against_greedy"), page)
-        return
+    asked = parsed(options, "against_greedy", page)
     if asked.only:
         print(json.dumps(run_one(asked.only, asked.share, asked.base, asked.weeks)))
         return

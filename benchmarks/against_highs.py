@@ -8,7 +8,7 @@ bound lies below the other's plan. From the table comes the number of households
 
 import time
 
-from stored import command, parser, percent, read, write
+from stored import command, parsed, parser, percent, write
 
 from dr_opt.pipeline import make_problems
 from dr_opt.readings import read_readings
@@ -72,10 +72,7 @@ def main() -> None:
     options.add_argument("--households", type=int, nargs="+", default=[50, 100, 300, 1000, 2000])
     options.add_argument("--alpha", type=float, nargs="+", default=[25, 5, 1], help="room for new spikes, %%")
     options.add_argument("--seconds", type=float, default=30.0)
-    asked = options.parse_args()
-    if asked.report:
-        write("against_highs", read("against_highs"), page)
-        return
+    asked = parsed(options, "against_highs", page)
     calendar, rows = Scenario().calendar, []
     warm = read_readings(synthesise("delhi", customers=3, days=7), calendar=calendar, show_progress=False)
     row(3, 25.0, warm, 60.0)  # compiles what is compiled once

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
-from stored import parser, percent, read, write
+from stored import parsed, parser, percent, write
 
 from dr_opt.calendar import Calendar, slots_of_dates
 from dr_opt.synthesis import split_customers, synthesise_arrays
@@ -163,10 +163,7 @@ def main() -> None:
     options.add_argument("--order", choices=DEFAULTS["order"], nargs="*", default=DEFAULTS["order"])
     options.add_argument("--folder", type=Path, default=None, help="where readings are made and kept")
     options.add_argument("--dry", action="store_true", help="print, and leave the stored results as they are")
-    given = options.parse_args()
-    if given.report:
-        write("city_end_to_end", read("city_end_to_end"), report, indent=2)
-        return
+    given = parsed(options, "city_end_to_end", report, indent=2)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for households in given.households:

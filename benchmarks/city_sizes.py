@@ -2,9 +2,9 @@
 
 Writes results/city_sizes.md and .json beside this file. A city is a synthetic Delhi of at most 20,000 households and one week,
 made into arrays as every plan's readings are. A larger one repeats it, every household scaled by a factor of its own (log-normal,
-σ 0.5, seeded) and the caps with their sum. Timed is what follows: prices, bound, plan, from arrays in memory. The last two cities
-are the hard ones: heavy-tailed sizes, and one giant among dwarfs. A second table holds one pass over the households against the speed
-at which the same run reads the same memory.
+σ 0.5, seeded) and the caps with their sum. Timed is what follows: prices, bound, plan, from arrays in memory. Two more cities
+have sizes that are far from alike: heavy tails, and one giant among dwarfs. A second table holds one pass over the
+households against the speed at which the same run reads the same memory.
 """
 
 import resource
@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from stored import command, parser, percent, read, write
+from stored import command, parsed, parser, percent, write
 
 from dr_opt.parallel import in_threads
 from dr_opt.pipeline import make_problems
@@ -85,7 +85,9 @@ def one_pass(name: str, market: Market, crowd: Crowd) -> dict[str, float | str]:
         in_threads(read, [(k,) for k in range(THREADS)])
         reads.append(time.perf_counter() - began)
     gib = sum(array.nbytes for array in arrays) / 2**30
-    return {"case": name, "households": len(crowd), "seconds": min(replies), "read_seconds": min(reads), "gib": gib, "ratio": min(replies) / min(reads)}
+    seconds, read_seconds = min(replies), min(reads)
+    times = {"seconds": seconds, "read_seconds": read_seconds}
+    return {"case": name, "households": len(crowd), **times, "gib": gib, "ratio": seconds / read_seconds}
 
 
 def page(stored: dict) -> str:
@@ -107,8 +109,8 @@ def page(stored: dict) -> str:
         "",
         "## One pass over the households, and the speed of memory",
         "",
-        f"{passes[0]['households']:,} households, one week. *Pass*: the replies of all of them to one price vector, added up. *Reading*: the",
-        "largest number of the same arrays, found by the same two threads. The best of five, taken in turn.",
+        f"{passes[0]['households']:,} households, one week. *Pass*: the replies of all of them to one price vector, added up.",
+        "*Reading*: the largest number of the same arrays, found by the same two threads. The best of five, taken in turn.",
         "",
         "| case | pass, seconds | reading, seconds | ratio |",
         "| --- | ---: | ---: | ---: |",
@@ -123,12 +125,10 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--households", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     options.add_argument("--base", type=int, default=BASE)
-    asked = options.parse_args()
-    if asked.report:
-        write("city_sizes", read("city_sizes"), page)
-        return
+    asked = parsed(options, "city_sizes", page)
     random, rows = np.random.default_rng(0), []
-    settle(*[(market, [crowd]) for market, crowd in [base_city(200, {})]][0], Effort(threads=THREADS))  # compiles what is compiled once
+    market, crowd = base_city(200, {})
+    settle(market, [crowd], Effort(threads=THREADS))  # compiles what is compiled once
     for households in asked.households:
         market, crowd = base_city(min(households, asked.base), {})
         if households > asked.base:

@@ -1,8 +1,8 @@
 """HiGHS's ways to solve a relaxation, on whole weeks of households: `python benchmarks/lp_methods.py`.
 
-Writes results/lp_methods.md and .json beside this file. HiGHS has several ways to solve a relaxation. Simplex ends on a corner, where all but a few moves are whole; an
-interior point without crossover ends amid a face, where many slots give a little, which may cost the rounding more than it
-saves. So each way is judged by its time and by the gap of the plan that the family lp rounds from its point.
+Writes results/lp_methods.md and .json beside this file. HiGHS has several ways to solve a relaxation. Simplex ends on a corner,
+where all but a few moves are whole; an interior point without crossover ends amid a face, where many slots give a little, which may
+cost the rounding more than it saves. So each way is judged by its time and by the gap of the plan that the family lp rounds from its point.
 
 `--readings PATH` measures blocks of 300 households of your own readings as well (the first week of the first city), and needs
 `--out`, because the stored table is of synthetic households only.
@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
-from stored import RESULTS, command, parser, read, write
+from stored import RESULTS, command, parsed, parser, write
 
 import dr_opt
 from dr_opt.basics import SolverError
@@ -125,10 +125,7 @@ def main() -> None:
     options.add_argument("--customers", type=int, nargs="*", default=[100, 300, 1000], help="sizes of the synthetic weeks")
     options.add_argument("--readings", type=Path, help="a file of your own readings")
     options.add_argument("--blocks", type=int, default=2, help="how many blocks of them")
-    chosen = options.parse_args()
-    if chosen.report:
-        write("lp_methods", read("lp_methods", chosen.out), report, chosen.out)
-        return
+    chosen = parsed(options, "lp_methods", report)
     if chosen.readings and chosen.out == RESULTS:
         options.error("--readings needs --out: the stored table is of synthetic households only")
     rows = []

@@ -17,14 +17,13 @@ and time limits; the page names them in the order in which to give them.
 `--out`, since the stored table is of synthetic ones only.
 """
 
-import argparse
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-import tempfile
+from argparse import SUPPRESS
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import timedelta
@@ -32,9 +31,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stored import RESULTS, at_least, parsed, parser, read, write
+
 import dr_opt
 
-RESULTS = Path(__file__).resolve().parent / "results"
 DAYS = 7
 CUSTOMERS, TIME_LIMIT = [20, 100, 300], 60  # households and seconds, unless others are asked for
 OWN = "the readings given"
@@ -91,7 +91,7 @@ def run_one(task: Mapping[str, Any]) -> Row:
     summary, total, seconds = plan.summary, plan.summary["total"], plan.run["seconds"]
     kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
-        "status": next(word for start, word in SHORT.items() if summary["status"].startswith(start)),
+        "status": next((word for start, word in SHORT.items() if summary["status"].startswith(start)), summary["status"]),
         "objective": summary["objective"],
         **{name: summary[name] for name in ("achieved", "bound", "gap")},
         "grams": 1e6 * total["tco2_avoided"],
@@ -169,10 +169,7 @@ HEAD = ["| family | back-end | status | " + " | ".join(NUMBERS) + " |", "| --- |
 
 def shown(value: float | None, factor: float, digits: int) -> str:
     """A figure, in a table; one that rounds to nothing is less than the last digit."""
-    if value is None:
-        return "–"
-    told = f"{factor * value:,.{digits}f}"
-    return f"< {10.0**-digits:.{digits}f}" if value > 0 and float(told.replace(",", "")) == 0 else told
+    return "–" if value is None else at_least(factor * value, digits)
 
 
 def line(row: Row) -> str:
@@ -270,40 +267,26 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["limits"], row["customers"], place.get((row["family"], row["backend"]), len(place))))
 
 
-def write(folder: Path, stored: Mapping[str, Any]) -> None:
-    """Both files, each in one piece."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("methods.json", json.dumps(stored, indent=1) + "\n"), ("methods.md", report(stored))):
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, folder / name)
-
-
 def main() -> None:
     """Measures what is asked for and not there yet, and stores after every run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--customers", type=int, nargs="+", default=CUSTOMERS, help="households")
-    parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
-    parser.add_argument("--methods", nargs="+", metavar="FAMILY[/BACKEND]", help="only these, such as milp or lp/clarabel")
-    parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, help="seconds for a solver")
-    parser.add_argument("--again", action="store_true", help="run again what the table holds already")
-    parser.add_argument("--readings", type=Path, help="your own readings instead of synthetic ones")
-    parser.add_argument("--out", type=Path, help="folder for the two files")
-    parser.add_argument("--report", action="store_true", help="only write the table anew from methods.json")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--customers", type=int, nargs="+", default=CUSTOMERS, help="households")
+    options.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    options.add_argument("--methods", nargs="+", metavar="FAMILY[/BACKEND]", help="only these, such as milp or lp/clarabel")
+    options.add_argument("--time-limit", type=float, default=TIME_LIMIT, help="seconds for a solver")
+    options.add_argument("--again", action="store_true", help="run again what the table holds already")
+    options.add_argument("--readings", type=Path, help="your own readings instead of synthetic ones")
+    options.add_argument("--out", type=Path, help="folder for the two files")
+    options.add_argument("--one", help=SUPPRESS)
+    asked = parsed(options, "methods", report, show=False)
     if asked.one:
         print(json.dumps(run_one(json.loads(asked.one))))
         return
     if asked.readings and not asked.out:
-        parser.error("--readings needs --out, a folder for its table")
+        options.error("--readings needs --out, a folder for its table")
     folder = asked.out or RESULTS
-    old = json.loads((folder / "methods.json").read_text()) if (folder / "methods.json").exists() else {"rows": []}
-    rows, whose = old["rows"], OWN if asked.readings else "synthetic Delhi households"
-    if asked.report:
-        write(folder, old | {"rows": in_order(rows)})
-        return
+    rows = read("methods", folder)["rows"] if (folder / "methods.json").exists() else []
+    whose = OWN if asked.readings else "synthetic Delhi households"
     for limits in asked.limits:
         for customers in sorted(asked.customers):
             for family, backend, on_all_sizes in methods():
@@ -314,7 +297,7 @@ def main() -> None:
                 task["readings"] = str(asked.readings.resolve()) if asked.readings else None
                 found = measure(task, rows, on_all_sizes)
                 rows = in_order([*(row for row in rows if row not in there), found])
-                write(folder, {"readings": whose, **facts(), "rows": rows})
+                write("methods", {"readings": whose, **facts(), "rows": rows}, report, folder, show=False)
                 print(f"{limits} {customers}", line(found), flush=True)
 
 

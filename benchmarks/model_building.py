@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse
-from stored import RESULTS, command, parser, read, write
+from stored import RESULTS, command, parsed, parser, write
 
 from dr_opt.preparation import make_problems, readings_of
 from dr_opt.readings import read_readings
@@ -278,10 +278,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--out", type=Path, default=RESULTS, help="folder for the two files")
     options.add_argument("--small", action="store_true", help="only one household-day and 10 households")
-    chosen = options.parse_args()
-    if chosen.report:
-        write("model_building", read("model_building", chosen.out), report, chosen.out)
-        return
+    chosen = parsed(options, "model_building", report)
     with tempfile.TemporaryDirectory() as name:
         notebook = [row for days in ((1,) if chosen.small else (1, 70, 700)) for row in of_the_notebook(days, Path(name))]
         layers = [row for customers in ((10,) if chosen.small else (10, 100)) for row in through_layers(customers, Path(name))]

@@ -1,9 +1,11 @@
-"""What the benchmarks share: the command as it was given, and the two files of its results, figures and page."""
+"""What the benchmarks share: the command as it was given, the two files of its results, figures and page, and small figures."""
 
 import json
+import os
 import shlex
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+import tempfile
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,23 +25,43 @@ def parser(about: str | None) -> ArgumentParser:
     return made
 
 
+def parsed(options: ArgumentParser, name: str, page: Callable[[Any], str], **ways: Any) -> Namespace:
+    """What is asked for; with `--report`, writes the page anew from the stored figures, and ends there."""
+    asked = options.parse_args()
+    if asked.report:
+        folder = getattr(asked, "out", None) or RESULTS
+        write(name, read(name, folder), page, folder, **ways)
+        raise SystemExit
+    return asked
+
+
 def read(name: str, folder: Path = RESULTS) -> Any:
     """The stored figures of a benchmark."""
     return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def write(name: str, figures: Any, page: Callable[[Any], str], folder: Path = RESULTS, indent: int = 1) -> None:
-    """Stores figures and their page, and prints the page."""
+def write(name: str, figures: Any, page: Callable[[Any], str], folder: Path = RESULTS, indent: int = 1, show: bool = True) -> None:
+    """Stores figures and their page, each file in one piece, and prints the page where it is to be shown."""
     folder.mkdir(parents=True, exist_ok=True)
     text = page(figures)
-    (folder / f"{name}.json").write_text(json.dumps(figures, indent=indent) + "\n", encoding="utf-8")
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    print(text)
+    for file_name, content in ((f"{name}.json", json.dumps(figures, indent=indent) + "\n"), (f"{name}.md", text)):
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, folder / file_name)
+    if show:
+        print(text)
+
+
+def at_least(value: float, digits: int) -> str:
+    """A figure that is never below zero, with so many decimals; one that rounds to nothing is less than the last digit."""
+    shown = f"{value:z,.{digits}f}"
+    return f"< {10.0**-digits:.{digits}f}" if value > 0 and not shown.strip("0.") else shown
 
 
 def percent(share: float, digits: int, sign: str = "") -> str:
-    """A share in per cent; what rounds to nothing is less than the last digit, and a difference without a sign."""
-    shown = f"{100 * share:{sign}z.{digits}f} %"
-    if float(shown[:-2]) == 0 and share > 0 and not sign:
-        return f"< {10.0**-digits:.{digits}f} %"
-    return shown.removeprefix("+") if not float(shown[:-2]) else shown
+    """A share in per cent, told as by `at_least`; with the `sign` +, a difference, which has none where it rounds to nothing."""
+    if not sign:
+        return f"{at_least(100 * share, digits)} %"
+    shown = f"{100 * share:+z.{digits}f} %"
+    return shown if float(shown[:-2]) else shown.removeprefix("+")

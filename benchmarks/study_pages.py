@@ -16,11 +16,11 @@ from string import Formatter
 from typing import Any
 
 import numpy as np
+from stored import RESULTS, at_least
 
 from dr_opt.drawing import DARK, GREY, palette
 
 TOP = Path(__file__).resolve().parents[1]
-RESULTS = TOP / "benchmarks" / "results"
 PAGES = [TOP / "nbs" / "studies" / f"{name}.ipynb" for name in ("delhi", "mumbai", "methods_compared")]
 SIZES = ("full", "small", "real")
 NEAR = 2e-3  # two solvers within their gap, and two machines' last digits
@@ -202,14 +202,16 @@ def laid_out(rows: Sequence[Mapping[str, Any]], digits: Mapping[str, int] | None
     """Rows as a table in Markdown: numbers to the right, with as many decimals as `digits` has for their title, or as they need."""
     from IPython.display import Markdown
 
+    digits = digits or {}
+
     def cell(title: str, value: Any) -> str:
         if isinstance(value, bool):
             return "yes" if value else "no"
         if value is None or isinstance(value, str):
             return value or "–"
-        told = format(value, f"z,.{(digits or {})[title]}f" if title in (digits or {}) else ",.6g" if isinstance(value, float) else ",")
-        least = f"{10.0 ** -(digits or {}).get(title, 0):.{(digits or {}).get(title, 0)}f}"
-        return f"< {least}" if "gap" in title and value > 0 and float(told.replace(",", "")) == 0 else told
+        if "gap" in title and title in digits:
+            return at_least(value, digits[title])
+        return format(value, f"z,.{digits[title]}f" if title in digits else ",.6g" if isinstance(value, float) else ",")
 
     titles = list(rows[0])
     words = [all(isinstance(row[title], str | bool) for row in rows) for title in titles]

@@ -7,7 +7,7 @@ time. The share from which `auto` warns (`Milp.tight_from`) is read off it.
 
 import time
 
-from stored import command, parser, percent, read, write
+from stored import command, parsed, parser, percent, write
 
 from dr_opt.pipeline import make_problems, optimise
 from dr_opt.readings import read_readings
@@ -48,10 +48,7 @@ def main() -> None:
     options.add_argument("--customers", type=int, nargs="+", default=[20, 100])
     options.add_argument("--alpha", type=float, nargs="+", default=[25, 15, 10, 5, 2], help="room for new spikes, %%")
     options.add_argument("--seconds", type=float, default=30.0)
-    asked = options.parse_args()
-    if asked.report:
-        write("tightness", read("tightness"), page)
-        return
+    asked = parsed(options, "tightness", page)
     row(2, 25.0, 1.0)  # compiles what is compiled once
     rows = [row(customers, alpha, asked.seconds) for customers in asked.customers for alpha in asked.alpha]
     write("tightness", {"command": command(), "seconds": asked.seconds, "rows": rows}, page)

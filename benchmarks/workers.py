@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from stored import command, parser, percent, read, write
+from stored import command, parsed, parser, percent, write
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 WAYS = (("thread", 1), ("thread", 2), ("process", 1), ("process", 2), ("mpi", 1), ("mpi", 2))
@@ -103,10 +103,7 @@ def main() -> None:
     """Measures and writes."""
     options = parser(__doc__)
     options.add_argument("--households", type=int, default=60_000)
-    asked = options.parse_args()
-    if asked.report:
-        write("workers", read("workers"), page)
-        return
+    asked = parsed(options, "workers", page)
     with tempfile.TemporaryDirectory() as place:
         few, many = city(Path(place) / "few", FEW), city(Path(place) / "many", asked.households)
         ways = [way for way in WAYS if way[0] != "mpi" or MPIEXEC.exists()]

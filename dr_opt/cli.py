@@ -273,16 +273,12 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 def audit(folder: str, readings: str | None) -> None:
     """Check every limit and figure of the results in FOLDER anew."""
     from dr_opt.streaming_audit import audit_folder
+    from dr_opt.tables import Check
 
     checks = audit_folder(folder, readings)
-    for row in checks.iter_rows(named=True):
-        room = row["worst_slack"]
-        if room is not None and row["ok"]:
-            room = round(room, 9) + 0.0  # what is within the tolerance is no room, and no minus
-        slack = "" if room is None else f", least room {room:.6g} {row['unit']}".rstrip()
-        told = row["worst"] and (not row["ok"] or row["limit"].startswith("prices."))  # what prices prove is told in any case
-        where = f"; {row['worst']}" if told else ""
-        click.echo(f"{'ok  ' if row['ok'] else 'FAIL'} {row['limit']}: {row['checked']:,} checked{slack}{where}")
+    for one in (Check(**row) for row in checks.iter_rows(named=True)):
+        told = one.worst and (not one.ok or one.limit.startswith("prices."))  # what prices prove is told in any case
+        click.echo(f"{'ok  ' if one.ok else 'FAIL'} {one.limit}: {one.found}{f'; {one.worst}' if told else ''}")
     broken = checks.filter(~checks["ok"])
     if "summary.data_hash" in broken["limit"]:  # one cause, not all that follows from it
         say("error: these are not the readings that the plan was made from. Give those, with --readings.")

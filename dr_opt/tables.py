@@ -267,9 +267,15 @@ class Check:
     ok: bool
     worst: str = ""
 
+    @property
+    def found(self) -> str:
+        """`2 checked, least room -0.1 kWh`; what is within the tolerance of a check that holds is no room, and no minus."""
+        room = round(self.worst_slack, 9) + 0.0 if self.ok and self.worst_slack is not None else self.worst_slack
+        slack = "" if room is None else f", least room {room:.6g} {self.unit}".rstrip()
+        return f"{self.checked:,} checked{slack}"
+
     def __str__(self) -> str:
-        slack = "" if self.worst_slack is None else f", least room {round(self.worst_slack, 9) + 0.0:.6g} {self.unit}".rstrip()
-        return f"{self.limit} {'holds' if self.ok else 'fails'}: {self.checked:,} checked{slack}{'; ' if self.worst else ''}{self.worst}."
+        return f"{self.limit} {'holds' if self.ok else 'fails'}: {self.found}{'; ' if self.worst else ''}{self.worst}."
 
 
 def check_at_most(

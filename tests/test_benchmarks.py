@@ -36,7 +36,28 @@ def test_figures_and_page_are_stored_together(tmp_path: Path, monkeypatch: pytes
 def test_a_share_that_rounds_to_nothing_has_no_sign() -> None:
     assert [stored.percent(share, 2, "+") for share in (-1e-6, 0.0, 1e-6)] == ["0.00 %"] * 3
     assert [stored.percent(share, 1, "+") for share in (-0.25, 0.5)] == ["-25.0 %", "+50.0 %"]
-    assert stored.percent(0.000351, 4) == "0.0351 %"
+    assert stored.percent(0.000351, 4) == "0.0351 %" and stored.percent(-0.5, 1) == "-50.0 %"
+
+
+def test_a_figure_that_rounds_to_nothing_is_less_than_its_last_digit() -> None:
+    assert [stored.at_least(value, 4) for value in (0.0, 1e-9, 4e-5, 6e-5, 1234.5)] == [
+        "0.0000", "< 0.0001", "< 0.0001", "0.0001", "1,234.5000",
+    ]  # fmt: skip
+    assert stored.percent(1e-9, 4) == "< 0.0001 %" and stored.at_least(0.2, 0) == "< 1"
+
+
+def test_report_writes_the_page_anew_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = stored.parser(None)
+    options.add_argument("--out", type=Path)
+    stored.write("mine", {"s": 2}, lambda figures: "old\n", tmp_path, show=False)
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--out", str(tmp_path)])
+    assert stored.parsed(options, "mine", lambda figures: "new\n").out == tmp_path
+    assert (tmp_path / "mine.md").read_text() == "old\n"
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--out", str(tmp_path), "--report"])
+    with pytest.raises(SystemExit) as ended:
+        stored.parsed(options, "mine", lambda figures: f"{figures['s']} s\n")
+    assert not ended.value.code and (tmp_path / "mine.md").read_text() == "2 s\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json", "mine.md"]
 
 
 def rows(*, customers: int, seconds: float, limits: str = "default", chosen: str = "lp/highs lp/cbc milp/highs") -> list[dict[str, Any]]:

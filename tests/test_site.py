@@ -161,24 +161,28 @@ def test_a_cell_says_what_its_picture_shows(directive: str, fault: bool, tmp_pat
     assert any("has no words" in text for text in check.faults(found, settings, proc, HOST)) == fault
 
 
+def with_links(tmp_path: Path, text: str) -> tuple[str, list[str]]:
+    """A page's markdown after its links were mended, and the site's faults."""
+    found, settings, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("markdown", text))})
+    names.mend(found, proc, HOST)
+    return json.loads((proc / "api/01_first.ipynb").read_text())["cells"][1]["source"], check.faults(found, settings, proc, HOST)
+
+
 @needs_pandoc
 def test_links_that_nbdev_sets_lead_somewhere_or_are_words(tmp_path: Path) -> None:
     at = f"{HOST}/api/first.html"
     text = f"## One thing\n\n### Thing\n\n[`thing`]({at}#thing), [`Thing.part`]({at}#thing.part), [`run`]({at}#run), [go on]({at}#run)."
-    found, settings, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("markdown", text))})
-    names.mend(found, proc, HOST)
-    mended = json.loads((proc / "api/01_first.ipynb").read_text())["cells"][1]["source"]
+    mended, faults = with_links(tmp_path, text)
     assert mended.endswith(f"[`thing`]({at}#thing), [`Thing.part`]({at}#thing), `run`, [go on]({at}#run).")
-    assert [fault for fault in check.faults(found, settings, proc, HOST) if "#run" in fault]  # what a person wrote is a person's to mend
+    assert [fault for fault in faults if "#run" in fault]  # what a person wrote is a person's to mend
 
 
-def test_a_word_that_is_also_an_argument_is_no_link(tmp_path: Path) -> None:
+@needs_pandoc
+def test_a_word_that_is_also_an_argument_is_no_link_unless_users_import_it(tmp_path: Path) -> None:
     at = f"{HOST}/api/first.html"
-    text = f"## One thing\n\n### percent\n\n### settle\n\n[`percent`]({at}#percent), [`settle`]({at}#settle)."
-    found, _, proc = site(tmp_path, {"api/01_first.ipynb": notebook(HEAD, ("markdown", text))})
-    names.mend(found, proc, HOST)
-    mended = json.loads((proc / "api/01_first.ipynb").read_text())["cells"][1]["source"]
-    assert mended.endswith(f"`percent`, [`settle`]({at}#settle).")
+    linked = {name: f"[`{name}`]({at}#{name})" for name in ("percent", "settle", "compare")}
+    mended, _ = with_links(tmp_path, "## One thing\n\n### percent\n\n### settle\n\n### compare\n\n" + ", ".join(linked.values()))
+    assert mended.endswith(f"`percent`, {linked['settle']}, {linked['compare']}")
 
 
 @needs_pandoc

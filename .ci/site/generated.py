@@ -170,10 +170,10 @@ def parameter_rows(part: Any) -> Iterator[str]:
 PARAMETER_HEAD = "| parameter | default | unit | allowed | meaning |\n| --- | --- | --- | --- | --- |"
 
 
-def parameter_table(part: Any) -> str:
-    """The parameters of a class as a table, or a sentence where it has none."""
+def parameter_table(part: Any, without: str = "It has no parameters.") -> str:
+    """The parameters of a class as a table, or what is said `without` any."""
     rows = list(parameter_rows(part))
-    return "\n".join([PARAMETER_HEAD, *rows]) if rows else "It has no parameters."
+    return "\n".join([PARAMETER_HEAD, *rows]) if rows else without
 
 
 def limit_section(part: Any, book: str, said: Statement) -> str:

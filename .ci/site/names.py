@@ -2,8 +2,8 @@
 
 nbdev links every exported name, but has a heading on the page only for those it shows: none for a method, a private function or a
 command. A method's link leads to its class instead. Where nothing is left, the word was seldom meant as that function (`run` in a
-sentence about running), so it stays a word. So does a word that is also the name of an argument, a field, a method or a column
-(`percent`, `usage_kwh`): a sentence means that far more often than the function of the same name.
+sentence about running), so it stays a word. So does a word that is also the name of an argument, a field, a method or a table
+(`percent`, `usage_kwh`): a sentence means that far more often than the function of the same name, unless users import that function.
 """
 
 import ast
@@ -18,11 +18,11 @@ from shown import TOP
 
 @cache
 def meant_otherwise() -> frozenset[str]:
-    """Names in the package that are arguments, fields or methods somewhere, and the columns and tables of its results."""
-    from dr_opt.readings import Readings
+    """Names in the package that are arguments, fields or methods somewhere, and the tables of its results; not what users import."""
+    import dr_opt
     from dr_opt.result_tables import RESULT_TABLES
 
-    found = {*RESULT_TABLES, *Readings.__annotations__}
+    found = {*RESULT_TABLES}
     for path in sorted((TOP / "dr_opt").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.arg | ast.keyword):
@@ -30,7 +30,7 @@ def meant_otherwise() -> frozenset[str]:
             elif isinstance(node, ast.ClassDef):
                 found |= {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
                 found |= {part.target.id for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)}
-    return frozenset(name for name in found if name == name.lower())
+    return frozenset(name for name in found - {*dr_opt.__all__} if name == name.lower())
 
 
 def mend(found: dict[str, Page], proc: Path, host: str) -> None:

@@ -111,13 +111,11 @@ def _called(part: Function, decorators: set[str]) -> str:
 
 def parameters_of(thing: Any) -> str:
     """The fields of a class of parameters as a table: default, unit, range, meaning; nothing for other classes."""
-    from generated import PARAMETER_HEAD, parameter_rows
+    from generated import parameter_table
 
     from dr_opt.basics import Parameters
 
-    if not (isinstance(thing, type) and issubclass(thing, Parameters)):
-        return ""
-    return "\n".join([PARAMETER_HEAD, *rows]) if (rows := list(parameter_rows(thing))) else ""
+    return parameter_table(thing, "") if isinstance(thing, type) and issubclass(thing, Parameters) else ""
 
 
 def head_and_members(thing: Any) -> tuple[str, str] | None:
