@@ -38,7 +38,7 @@ from dr_opt.drawing import drawing_on
 from dr_opt.pipeline import make_problems
 from dr_opt.problem import Problem
 from dr_opt.solver import greedy
-from dr_opt.solver.base import Flows, achieved
+from dr_opt.solver.base import Flows, achieved, clean, on_arcs
 from dr_opt.streaming import stream
 from dr_opt.synthesis import SEASONS as SEASON_OF_MONTH
 from dr_opt.synthesis import split_customers
@@ -331,9 +331,10 @@ def guards(size: Size) -> Figures:
 @cache
 def one_more_and_again(policy: str, households: int, gap: float) -> tuple[Figures, Figures]:
     """Of one plan of both cities: what one more of each limit would save, most first; and what it saves when it is used again."""
-    plan = plan_of(readings_of(CITIES, households), POLICIES[policy], gap=gap)
+    readings = readings_of(CITIES, households)
+    plan = plan_of(readings, POLICIES[policy], gap=gap)
     table = dr_opt.shadow_prices(plan).select("limit", "parameter", "now", "with_one_more", "percent")
-    return told(policy, {f"{row['limit']}.{row['parameter']}": row for row in table.iter_rows(named=True)}), repeated(plan)
+    return told(policy, {f"{row['limit']}.{row['parameter']}": row for row in table.iter_rows(named=True)}), repeated(plan, readings)
 
 
 def shadow(size: Size) -> Figures:
@@ -470,20 +471,23 @@ def factors(size: Size) -> Figures:
         low, high = np.percentile(saved, [5, 95])
         found[f"same plan, error times {times}"] = {"low_percent": 100 * (low - 1), "high_percent": 100 * (high - 1), "draws": size.draws}
     few, rows = table_of(CITIES, size.notebook), []
-    best = slope @ net_by_hour(few, size.gap)
+    unchanged = net_by_hour(few, size.gap)
     for _ in range(size.replans):
         drawn = slope + error * chance.standard_normal(24)
         net = net_by_hour(with_factors(few, drawn), size.gap)
-        rows.append((drawn @ net / best, slope @ net / best))
-    claimed, worth = np.array(rows).mean(axis=0)
-    found["plan by drawn factors"] = {"claims_percent": 100 * (claimed - 1), "is_worth_percent": 100 * (worth - 1), "draws": size.replans}
+        rows.append((drawn @ net, slope @ net, drawn @ unchanged))
+    more = 100 * (np.array(rows) / (slope @ unchanged) - 1)
+    names = ("claims_percent", "is_worth_percent", "unchanged_claims_percent")
+    spread = {"least_claim_percent": more[:, 0].min(), "most_claim_percent": more[:, 0].max()}
+    found["plan by drawn factors"] = {**dict(zip(names, more.mean(axis=0), strict=True)), **spread, "draws": size.replans}
     return found
 
 
-def repeated(plan: dr_opt.Plan) -> Figures:
+def repeated(plan: dr_opt.Plan, readings: dr_opt.Readings) -> Figures:
     """What a plan made from last week's readings saves when it is carried out this week, of what this week's best plan saves, %.
 
-    A household moves what it was asked for, as far as the slot holds it: `asked`; or the same share of the slot: `share`.
+    A household moves what it was asked for, as far as the slot holds it: `asked`; as far as this week's limits allow: `kept`;
+    or the same share of the slot: `share`.
     """
     facts = plan.tables.readings.select("city", "customer_id", "time", "usage_kwh", "marginal_g_per_kwh")
     shifts = plan.shifts.with_columns(time=pl.col("original_time") + pl.duration(days=7), to=pl.col("shifted_time") + pl.duration(days=7))
@@ -492,13 +496,29 @@ def repeated(plan: dr_opt.Plan) -> Figures:
     later = later.drop_nulls(["usage_kwh", "marginal_g_per_kwh", "marginal_g_per_kwh_to"])
     saving = pl.col("marginal_g_per_kwh") - pl.col("marginal_g_per_kwh_to")
     split = pl.col("kwh").sum().over("customer_id", "original_time")
-    amounts = {
-        "asked": pl.col("kwh") / split * pl.min_horizontal(split, "usage_kwh"),
-        "share": pl.col("kwh") / pl.col("source_kwh_before") * pl.col("usage_kwh"),
-    }
+    asked = pl.col("kwh") / split * pl.min_horizontal(split, "usage_kwh")
+    share = pl.col("kwh") / pl.col("source_kwh_before") * pl.col("usage_kwh")
+    grams = {name: later.select((kwh * saving).sum()).item() for name, kwh in {"asked": asked, "share": share}.items()}
+    problems = make_problems(readings, plan.scenario)
+    grams["kept"] = sum(grams_within_limits(problem, later.with_columns(kwh=asked)) for problem in problems)
     first = plan.tables.readings["time"].min() + timedelta(days=7)
     best = -plan.shifts.filter(pl.col("original_time") >= first)["marginal_g_delta"].sum()
-    return {name: 100 * later.select((kwh * saving).sum()).item() / best for name, kwh in amounts.items()}
+    return {name: 100 * saved / best for name, saved in grams.items()}
+
+
+def grams_within_limits(problem: Problem, requests: pl.DataFrame) -> float:
+    """What is left of the saving of requests (`customer_id`, `city`, `time`, `to`, `kwh`) in a block once every limit is kept, g.
+
+    They are cut as the flows of a solver are: what breaks a limit gives way, least valuable first.
+    """
+    block = problem.block
+    known = pl.DataFrame({"city": [block.cities[g].name for g in block.city], "customer_id": block.customers.tolist()})
+    mine = requests.join(known.with_row_index("customer"), on=["city", "customer_id"])
+    ends = [mine[name].dt.epoch("s").to_numpy() // 60 for name in ("time", "to")]
+    slots = [np.minimum(np.searchsorted(block.slots.minute, end), len(block.slots) - 1) for end in ends]
+    inside = np.logical_and.reduce([block.slots.minute[slot] == end for slot, end in zip(slots, ends, strict=True)])
+    flows = Flows(mine["customer"].to_numpy().astype(np.int64), *slots, mine["kwh"].to_numpy()).keep(inside)
+    return achieved(problem, clean(problem, on_arcs(problem, flows)))
 
 
 def foresight(size: Size) -> Figures:
@@ -518,7 +538,7 @@ def real(path: Path) -> Figures:
         plan = plan_of(readings, limits)
         found["policies"][name] = told(name, figures_of(plan.summary, number, days))
         found["policies"][name]["denominators"] = {c: denominators(plan.customer_days.lazy().filter(city=c)) for c in number}
-        found["foresight"][name] = repeated(plan)
+        found["foresight"][name] = repeated(plan, readings)
         found["orders"][name] = orders_of(readings, limits, 3, 1e-4)
     more: Figures = {"models": [({}, model) for model in MODELS.values()], "guards": [({"no_average_increase": {}}, None)]}
     for what, runs in more.items():

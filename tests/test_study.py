@@ -66,6 +66,40 @@ def test_a_sentence_whose_words_were_changed_is_named(copy: Path) -> None:
     assert ran.returncode == 1 and "the saved sentence is not the cell's" in ran.stdout
 
 
+@pytest.mark.parametrize(("old", "new", "fault"), [
+    ("| city | policy |", "| town | policy |", "its table of the study lacks the row | city | policy |"),
+    ("| Delhi | strict | 1,1", "| Delhi | strict | 9,1", "its table of the study lacks the row | Delhi | strict | 1,1"),
+    ("within 0.001 % of a bound", "within 0.0000001 % of a bound", "says within 0.0000001 % of how near the bound its plans are"),
+    ("within 0.001 % of a bound", "near a bound", "says nothing of how near the bound its plans are"),
+])  # fmt: skip
+def test_what_the_start_page_says_otherwise_is_named(copy: Path, old: str, new: str, fault: str) -> None:
+    page = copy / "nbs" / "index.ipynb"
+    text = page.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    page.write_text(text.replace(old, new), encoding="utf-8")
+    ran = study(copy, "--pages")
+    assert ran.returncode == 1 and f"drifted: index.ipynb: {fault}" in ran.stdout
+
+
+def test_requests_are_cut_to_the_limits_of_the_week_in_which_they_are_carried_out() -> None:
+    """A plan's own requests stay whole; twice as much of each is cut back, and every limit is kept again."""
+    script = """
+import polars as pl
+import study
+readings = study.readings_of(("mumbai",), 30)
+plan = study.plan_of(readings, {})
+requests = plan.shifts.rename({"original_time": "time", "shifted_time": "to"})
+problems = study.make_problems(readings, plan.scenario)
+whole, twice = (sum(study.grams_within_limits(p, requests.with_columns(pl.col("kwh") * k)) for p in problems) for k in (1, 2))
+best = -plan.shifts["marginal_g_delta"].sum()
+assert abs(whole - best) < 1e-6 * best and 0.9 * best < twice < 1.001 * best, (whole, twice, best)
+kept = study.repeated(plan, readings)
+assert 0 < kept["kept"] < kept["asked"] < 100, kept
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=TOP / "benchmarks", capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_a_stored_figure_that_no_longer_comes_out_is_named(copy: Path) -> None:
     spoil(copy / "benchmarks" / "results" / "study_small.json", re.compile(r'"lp, highs": \{.*?"tco2_avoided": ([\d.]+)', re.DOTALL))
     ran = study(copy, "--size", "small", "--only", "families")
