@@ -21,7 +21,7 @@ from stored import RESULTS, at_least
 from dr_opt.drawing import DARK, GREY, palette
 
 TOP = Path(__file__).resolve().parents[1]
-PAGES = [TOP / "nbs" / "studies" / f"{name}.ipynb" for name in ("delhi", "mumbai", "methods_compared")]
+PAGES = [TOP / "nbs" / "studies" / f"{name}.ipynb" for name in ("delhi", "mumbai", "methods_compared", "city_scale")]
 SIZES = ("full", "small", "real")
 NEAR = 2e-3  # two solvers within their gap, and two machines' last digits
 
