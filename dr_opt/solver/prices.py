@@ -28,7 +28,7 @@ from .base import Answer, Effort, Flows, Status, achieved, clean
 from .certificate import price_bound
 from .crowd import Crowd, Gathering, Market, cut, joined, load_crowd, save_crowd
 from .greedy import greedy_flows
-from .polish import polished
+from .polish import Reach, polished
 from .recovery import Options, Routing, options_of, placed, shared_out, swapped, within_rows
 from .replies import ALONE, Lanes, Worth, lanes_of, moves_of
 from .rules import Rules
@@ -38,7 +38,7 @@ from .search import City, Search, best_prices, bound_of, city_of, lane_worth
 SWAPPED = 60_000  # the largest customers, so many of them, may be swapped
 SWAPPED_LANES = 6000  # with more lanes than this nobody is
 MOST_OPTIONS = 16  # price vectors that customers may follow, beside the best and doing nothing
-POLISHED = 400  # units, customers in a component, up to which a search over replies follows
+POLISHED = 20_000  # the largest units (customers in a component), so many of them, whose replies a search chooses
 POLISHING_NODES = 10  # of its tree
 
 
@@ -116,7 +116,7 @@ def _asked(found: Search) -> tuple[list[Worth], np.ndarray]:
     return [*worths, found.worths[best], nothing], place
 
 
-def picked(city: City, found: Search, gap: float) -> tuple[np.ndarray, list[Worth]]:
+def picked(city: City, found: Search, gap: float, deadline: float = np.inf) -> tuple[np.ndarray, list[Worth]]:
     """Which price vector each customer follows in each component (customers, components), and these vectors' worths."""
     worths, place = _asked(found)
     assert found.mixture is not None
@@ -132,9 +132,11 @@ def picked(city: City, found: Search, gap: float) -> tuple[np.ndarray, list[Wort
     units = np.argsort(-np.repeat(size[mine], city.rules.components), kind="stable")
     own = picks[mine].ravel()
     others = total - options.lanes_kwh(own, lanes.number)
-    own, reached = _best_swap(city, found, lanes, options, own, others, units, lane_worth(lanes, worths[-2]))
-    if len(units) <= POLISHED and found.best - reached > gap * abs(found.best) and not city.market.count_pairs:
-        own = polished(city.market, lanes, city.value, options, own, len(worths) - 1, gap / 2, POLISHING_NODES)
+    routing = Routing(city.market, lanes, city.value)
+    own, reached = _best_swap(city, found, routing, options, own, others, units, worths[-2])
+    left = deadline - time.monotonic()
+    if found.best - reached > gap * abs(found.best) and left > 0 and not city.market.count_pairs:
+        own = polished(routing, options, own, units[:POLISHED], others, len(worths) - 1, Reach(gap / 2, POLISHING_NODES, left))
     picks[mine] = own.reshape(len(mine), -1)
     return picks, worths
 
@@ -146,15 +148,15 @@ def _some_of(crowds: Sequence[Crowd], rows: np.ndarray) -> Crowd:
 
 
 def _best_swap(
-    city: City, found: Search, lanes: Lanes, options: Options, picks: np.ndarray, others: np.ndarray, units: np.ndarray, worth: np.ndarray
+    city: City, found: Search, routing: Routing, options: Options, picks: np.ndarray, others: np.ndarray, units: np.ndarray, final: Worth
 ) -> tuple[np.ndarray, float]:
     """The picks whose lanes can be routed best, among those of several swaps, and what that gains, g.
 
     `others` (L,) kWh is what cannot be swapped.
     """
-    market, value, gross = city.market, city.value, np.zeros(lanes.number)
-    np.maximum.at(gross, lanes.arc_lane, value[lanes.arcs])
-    routing = Routing(market, lanes, value)
+    lanes = routing.lanes
+    worth, gross = lane_worth(lanes, final), np.zeros(lanes.number)
+    np.maximum.at(gross, lanes.arc_lane, routing.value)
     lanes_kwh = lambda chosen: others + options.lanes_kwh(chosen, lanes.number)
     best, most = picks, routing.reached(lanes_kwh(picks))
     for dearness in (None, 0.1, 0.02, 0.004):
@@ -219,7 +221,7 @@ def settle(market: Market, crowds: Sequence[Crowd], effort: Effort, keep: Keep =
     city = city_of(market, crowds, threads, team)
     found = best_prices(city, tolerance_of(effort), deadline, keep)
     bound = bound_of(market, city.rules, city.crowds, found.prices, threads, team)
-    picks, worths = picked(city, found, effort.gap)
+    picks, worths = picked(city, found, effort.gap, deadline)
     flows = flows_of(city, chosen_moves(city, picks, worths))
     reached = sum(float(market.arcs.value[arc] @ part.kwh) for part, arc in flows)
     late = time.monotonic() > deadline

@@ -68,12 +68,13 @@ class Routing:
         import highspy
 
         self.lanes, self.value = lanes, value[lanes.arcs]
-        self.finite = np.flatnonzero(np.isfinite(market.limit_kwh))
-        arcs, limit = len(lanes.arcs), np.maximum(market.limit_kwh[self.finite], 0.0)
+        finite = np.flatnonzero(np.isfinite(market.limit_kwh))
+        arcs, limit = len(lanes.arcs), np.maximum(market.limit_kwh[finite], 0.0)
+        self.city_rows, self.limit_kwh = market.arc_rows[finite][:, lanes.arcs], limit
         self.unit = float(np.median(limit[limit > 0])) if (limit > 0).any() else 1.0
-        lane_rows = scipy.sparse.csr_array((np.ones(arcs), (lanes.arc_lane, np.arange(arcs))), shape=(lanes.number, arcs))
+        self.lane_rows = scipy.sparse.csr_array((np.ones(arcs), (lanes.arc_lane, np.arange(arcs))), shape=(lanes.number, arcs))
         more = scipy.sparse.vstack([-scipy.sparse.eye_array(lanes.number), scipy.sparse.csr_array((len(limit), lanes.number))])
-        rows = scipy.sparse.vstack([lane_rows, market.arc_rows[self.finite][:, lanes.arcs]])
+        rows = scipy.sparse.vstack([self.lane_rows, self.city_rows])
         matrix = scipy.sparse.csc_array(scipy.sparse.hstack([rows, more]))
         self.solver = highspy.Highs()
         options: dict[str, bool | int | str] = {"output_flag": False, "threads": 1, "presolve": "off", "solver": "simplex"}
