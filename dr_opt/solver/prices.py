@@ -216,8 +216,11 @@ def settle(market: Market, crowds: Sequence[Crowd], effort: Effort, keep: Keep =
     the threads of its team's workers share the customers (`shared_by`). How the customers are cut into crowds, and who works on
     them, does not matter, only their order does. Rounds that `keep` remembers are not done again.
     """
-    deadline = np.inf if effort.time_limit_seconds is None else time.monotonic() + effort.time_limit_seconds
     team, threads = shared_by(effort)
+    deadline = np.inf
+    if effort.time_limit_seconds is not None:
+        _compile(market, crowds)
+        deadline = time.monotonic() + effort.time_limit_seconds
     city = city_of(market, crowds, threads, team)
     found = best_prices(city, tolerance_of(effort), deadline, keep)
     bound = bound_of(market, city.rules, city.crowds, found.prices, threads, team)
@@ -227,6 +230,13 @@ def settle(market: Market, crowds: Sequence[Crowd], effort: Effort, keep: Keep =
     late = time.monotonic() > deadline
     status = Status.OPTIMAL if bound - reached <= effort.gap * max(abs(bound), 1e-9) else Status.TIME_LIMIT if late else Status.PRICED
     return Settlement(tuple(part for part, _ in flows), reached, max(bound, reached), found.prices, status, found.rounds)
+
+
+def _compile(market: Market, crowds: Sequence[Crowd]) -> None:
+    """Has the kernels compiled, by a settlement of one customer: a time limit is for planning, not for the first run's compiling."""
+    first = next((crowd for crowd in crowds if len(crowd)), None)
+    if first is not None:
+        settle(market, [first.take(slice(0, 1))], Effort(gap=1.0))
 
 
 def flows_of(city: City, moves: _Moves) -> list[tuple[Flows, np.ndarray]]:
