@@ -2,10 +2,11 @@
 
 The size is `--size full`, with as many households as the published study had, or `small`, as the tests do. Every figure is worked
 out anew and compared with what is stored in results/study_full.json (study_small.json), and with what the pages in nbs/studies
-and README.md say in sentences (their tables and pictures are made from the stored figures). Where one has drifted, it is named with its stated and its new value, and the exit code is 1. With `--store`,
-the new figures are stored instead, with the table and the picture of README.md (results/study.md, nbs/studies/images/study.png);
-run the pages again then (`python .ci/notebooks nbs/studies/delhi.ipynb` and so on). `--only` takes some of the items, `--pages`
-compares what is stored with what the pages say and computes nothing.
+and README.md say in sentences (their tables and pictures are made from the stored figures). Where one has drifted, it is named
+with its stated and its new value, and the exit code is 1. With `--store`, the new figures are stored instead, with the table and the
+picture of README.md (results/study.md, nbs/studies/images/study.png); run the pages again then (`python .ci/notebooks
+nbs/studies/delhi.ipynb` and so on). `--only` takes some of the items, `--pages` compares what is stored with what the pages say and
+computes nothing.
 
 All households are synthetic, but for the item `real`: with `--real PATH`, real readings in the research data's columns are
 planned as well, and stored in results/study_real.json; otherwise this is left out, and said so.
