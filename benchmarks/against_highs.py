@@ -56,7 +56,7 @@ def page(stored: dict) -> str:
         "",
         f"One run of `{stored['command']}`: family `milp`, gap 0.01 % asked for,",
         f"default limits but for the room for new spikes, one week, at most {stored['seconds']:g} s each; HiGHS has one thread, prices",
-        "two. Where prices leave a larger gap in a small block, a search over replies follows, which takes seconds and not tenths of",
+        "two. Where prices leave a larger gap than was asked for, a search over replies follows, which takes seconds and not tenths of",
         "them; blocks below 100 households go on to HiGHS. No bound lies below the other's plan, or the command would have failed.",
         "",
         "| households | room | prices, s | gap of prices | HiGHS, s | gap of HiGHS | prices save more by |",
