@@ -30,7 +30,7 @@ from .folders import MADE_BY, recover, run_of, whole_folder
 from .metrics import SHIFT_ROW, FigureTables, Seen, aligned, alike, figures, metrics, objectives, short
 from .models import MinimumSaving
 from .problem import Limit, Problem
-from .proof import price_checks, price_schema
+from .proof import TOLD, price_checks, price_schema
 from .readings import DataReport, Readings, handle_missing
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
@@ -344,11 +344,17 @@ def _bound_checks(summary: Summary, achieved: float) -> list[Check]:
     slack = None if bound is None else bound - achieved
     reached = slack is None or slack >= -CLAIMED * max(1.0, abs(achieved))
     alone = not gap_fits and not grams_fit
+    words = "" if bound is None or summary.get("price_bound") is not None else _own_word(bound, summary["backend"])
     return [
-        Check("summary.bound", 1, slack, "", reached and not alone, "" if reached and not alone else f"says {bound}"),
+        Check("summary.bound", 1, slack, "", reached and not alone, words if reached and not alone else f"says {bound}"),
         figure_check("summary.bound_g", summary["bound_g"], summary["bound_g"] if grams_fit or alone else right_grams, CLAIMED, "g"),
         figure_check("summary.gap", stored, stored if gap_fits or alone else right_gap),
     ]
+
+
+def _own_word(bound: float, backend: str) -> str:
+    """What is said of a bound that no prices prove."""
+    return f"the bound, {bound:,.6g}, is the solver's own word ({backend}): nobody can work it out again without solving"
 
 # %% ../nbs/api/26_plan.ipynb #c037
 def _report_check(stored: Mapping[str, Any], right: Mapping[str, Any]) -> Check:
@@ -366,7 +372,7 @@ def audit_text(audit: pl.DataFrame) -> str:
         rows.append(["ok" if ok else "FAIL", name, f"{checked:,}", short(slack, 6), unit, "" if ok else worst])
     number, wrong = len(audit) - len(rows) + 1, audit.filter(figure & ~pl.col("ok")).select("limit", "worst").rows()
     agreeing = f"{number - len(wrong)} of {number} figures and columns agree with what the readings and the shifts come to."
-    proved = audit.filter(pl.col("limit").is_in(["prices.bound", "prices.search"]) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
+    proved = audit.filter(pl.col("limit").is_in(TOLD) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
     told = [f"{words[0].upper()}{words[1:]}." for words in proved]
     return "\n".join([*aligned(rows, "<<>><<"), "", agreeing, *told, *(f"FAIL {name}: {worst}" for name, worst in wrong)])
 

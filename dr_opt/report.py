@@ -28,6 +28,7 @@ from .parameters import first_sentence, plain, shown, unit_of, yaml_text
 from .plan import ON_REQUEST, Plan, read_plan
 from .plots import plot_households, plot_load, plot_marginal_against_average, plot_moves, plot_savings_by_hour
 from .problem import Limit
+from .proof import TOLD
 from .readings import DataReport
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
@@ -158,7 +159,7 @@ def audit_part(plan: Plan, audit: pl.DataFrame | None) -> dict[str, Any]:
     verdict = f"{len(failed)} of {made} fail: {listed(failed)}." if failed else f"All {made} hold."
     agreeing = f"Beside the limits below, {others['ok'].sum():,} of {len(others):,} figures and columns agree with readings and shifts."
     own = "Each is worked out from readings and shifts alone, by code that no solver shares."
-    proved = checks.filter(pl.col("limit").is_in(["prices.bound", "prices.search"]) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
+    proved = checks.filter(pl.col("limit").is_in(TOLD) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
     return {"words": [f"{verdict} {own}", agreeing, *(f"{text[0].upper()}{text[1:]}." for text in proved)], "rows": rows}
 
 

@@ -441,7 +441,9 @@ def test_the_audit_in_a_few_lines() -> None:
     count -= "intra_customer" in limits
     assert [line.split()[:2] for line in text[1 : count + 1]] == [["ok", name] for name in frame["limit"][:count]]
     number = len(frame) - count
-    assert text[-1] == f"{number} of {number} figures and columns agree with what the readings and the shifts come to."
+    assert text[-2] == f"{number} of {number} figures and columns agree with what the readings and the shifts come to."
+    word = "is the solver's own word (own): nobody can work it out again without solving."
+    assert text[-1].startswith("The bound, ") and text[-1].endswith(word)
     assert all(name.split(".")[0] in ("summary", *RESULT_TABLES) for name in frame["limit"][count:])
     wrong = with_summary(plan, ("total", "moves"), 6).audit_summary(plan.readings).splitlines()
     assert wrong[-2].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
