@@ -446,7 +446,7 @@ def test_the_audit_in_a_few_lines() -> None:
     assert text[-1].startswith("The bound, ") and text[-1].endswith(word)
     assert all(name.split(".")[0] in ("summary", *RESULT_TABLES) for name in frame["limit"][count:])
     wrong = with_summary(plan, ("total", "moves"), 6).audit_summary(plan.readings).splitlines()
-    assert wrong[-2].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
+    assert wrong[-3].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
     many = plan_of([*GOOD, ("bala", 0, 3, 0.1)], scenario_of({"max_moves_per_day": MaxMovesPerDay(limit=1)})).audit_summary()
     (line,) = [line for line in many.splitlines() if line.startswith("FAIL")]
     assert line.split()[1:5] == ["max_moves_per_day", "5", "-1", "moves"] and "customer_id bala" in line
