@@ -179,8 +179,8 @@ def price_checks(plan: Priced, problems: Sequence[Problem] | None = None) -> lis
         problems = problems_of(plan) if problems is None else problems
     except InputError as error:
         return [Check("prices.rows", len(table), None, "rows", False, str(error))]
-    households = [problem.block.shape[0] for problem in problems]
-    return price_table_checks(table, plan.summary, plan.scenario.calendar, problems, plan.shifts, proved_bound, households)
+    searched = may_be_searched(plan.summary, [problem.block.shape[0] for problem in problems])
+    return price_table_checks(table, plan.summary, plan.scenario.calendar, problems, plan.shifts, proved_bound, searched)
 
 
 def missing_prices(summary: Mapping[str, Any]) -> list[Check]:
@@ -197,11 +197,11 @@ def price_table_checks(
     problems: Sequence[Problem],
     shifts: pl.DataFrame,
     prove: Callable[[Sequence[Problem], Sequence[np.ndarray]], float],
-    households: Sequence[int] = (),
+    searched: bool = True,
 ) -> list[Check]:
     """What a table of prices says and proves, against what readings and `shifts` come to, whoever holds the customers of the `problems`.
 
-    `prove(problems, prices)` gives the bound that the prices of all blocks prove; `households` are those of each block, where known.
+    `prove(problems, prices)` gives the bound that the prices of all blocks prove; where it was `searched`, a lower one is believed.
     """
     used = [used_by_shifts(problem, shifts) for problem in problems]
     right = prices_table(problems, [np.zeros(len(use)) for use in used], used, calendar)
@@ -209,7 +209,7 @@ def price_table_checks(
     checks = table_checks("prices", keys, numbered(table), numbered(right).drop("g_per_kwh"), absolute=CLAIMED)
     checks.append(_no_price(table))
     proved = prove(problems, prices_of_blocks(problems, table, calendar)) if checks[0].ok and checks[-1].ok else None
-    return [*checks, *_bound_checks(summary, proved, may_be_searched(summary, households))]
+    return [*checks, *_bound_checks(summary, proved, searched)]
 
 
 SEARCHED_BELOW = {"lp": 0, "milp": FINISHED}  # households of a block below which a family goes on searching from prices

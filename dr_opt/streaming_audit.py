@@ -22,7 +22,7 @@ from .folders import work_folder
 from .parallel import CORES
 from .plan import Plan, claim_checks, figure_checks, read_plan
 from .problem import CustomerSum, Problem
-from .proof import missing_prices, price_table_checks
+from .proof import may_be_searched, missing_prices, price_table_checks
 from .result_tables import RESULT_TABLES
 from .shard_problems import ShardedBlock, crowds_at, make_sharded_blocks, market_at
 from .shard_results import TABLES, Frame, Moved, Shown, added_checks, known_of_all, show_shard, whole_of
@@ -30,7 +30,7 @@ from .shards import Shards
 from .solver.certificate import best_replies
 from .solver.crowd import ROUNDING, Crowd, Market
 from .statements import statement_checks
-from .streaming import check_room, from_disk, limits_of, shards_of
+from .streaming import FROM_DISK, check_room, from_disk, limits_of, shards_of
 from .tables import Check, check_table
 
 # %% ../nbs/api/27_streaming_audit.ipynb #c005
@@ -176,7 +176,8 @@ def _all_checks(plan: Plan, shards: Shards, place: Path, work: Path) -> list[Che
     outlines = [block.outline for block in blocks]
     prove = lambda problems, prices: proved_by_shards(blocks, prices, value, work)
     households = [sum(len(block.rows(number)) for number in block.folders) for block in blocks]
-    return checks + price_table_checks(plan.prices, plan.summary, scenario.calendar, outlines, moved, prove, households)
+    searched = plan.run.get("choice") != FROM_DISK and may_be_searched(plan.summary, households)
+    return checks + price_table_checks(plan.prices, plan.summary, scenario.calendar, outlines, moved, prove, searched)
 
 
 def _merged(checks: Sequence[Sequence[Check]]) -> list[Check]:
