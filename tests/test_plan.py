@@ -415,6 +415,14 @@ def test_the_summary_is_short_and_says_what_the_plan_is() -> None:
     assert len(summary.lines(every=True)) == len(metrics) + 1
 
 
+def test_a_gap_of_next_to_nothing_is_told_in_grams() -> None:
+    """Where limits let nobody move, a strict bound ends a hair above nought, and a share of a hair says nothing."""
+    idle = plan_of([], scenario_of(), bound=0.0083)
+    assert (idle.summary["achieved"], idle.summary["gap"]) == (0.0, 1.0)
+    assert idle.summary.head()[-1] == "bound      0.008 g, a gap of 0.008 g"
+    assert good_plan().summary.head()[-1].endswith(" %")
+
+
 def test_the_summary_of_one_city_and_of_many() -> None:
     values = good_plan().summary.to_dict()
     one = Summary({**values, "cities": {"delhi": values["cities"]["delhi"]}})
