@@ -272,12 +272,13 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 @click.option("--readings", help="The readings, where they are not where the scenario says.")
 def audit(folder: str, readings: str | None) -> None:
     """Check every limit and figure of the results in FOLDER anew."""
+    from dr_opt.proof import TOLD
     from dr_opt.streaming_audit import audit_folder
     from dr_opt.tables import Check
 
     checks = audit_folder(folder, readings)
     for one in (Check(**row) for row in checks.iter_rows(named=True)):
-        told = one.worst and (not one.ok or one.limit.startswith("prices."))  # what prices prove is told in any case
+        told = one.worst and (not one.ok or one.limit in TOLD)  # what proves the bound is told in any case
         click.echo(f"{'ok  ' if one.ok else 'FAIL'} {one.limit}: {one.found}{f'; {one.worst}' if told else ''}")
     broken = checks.filter(~checks["ok"])
     if "summary.data_hash" in broken["limit"]:  # one cause, not all that follows from it

@@ -25,9 +25,10 @@ from .drawing import ENERGY, MASS, cities_of, dates_in_words, in_unit, percent, 
 from .folders import write_file
 from .metrics import metrics, short
 from .parameters import first_sentence, plain, shown, unit_of, yaml_text
-from .plan import ON_REQUEST, Plan, read_plan
+from .plan import ON_REQUEST, Plan, gap_in_words, read_plan
 from .plots import plot_households, plot_load, plot_marginal_against_average, plot_moves, plot_savings_by_hour
 from .problem import Limit
+from .proof import TOLD
 from .readings import DataReport
 from .result_tables import RESULT_TABLES
 from .scenario import Scenario
@@ -137,7 +138,7 @@ def certificate_rows(summary: Mapping[str, Any]) -> list[Words]:
     rows += [] if step is None else [["λ, the least that a moved kWh saves", f"{short(step, 3)} g/kWh"]]
     rows += [["reached", value("achieved")], ["bound", value("bound")]]
     rows += [] if summary["price_bound"] is None else [["what the prices alone prove", value("price_bound")]]
-    return [*rows, ["gap", "–" if summary["gap"] is None else f"{short(100 * summary['gap'], 6)} %"]]
+    return [*rows, ["gap", gap_in_words(summary, 6)]]
 
 # %% ../nbs/api/30_report.ipynb #c018
 def audit_part(plan: Plan, audit: pl.DataFrame | None) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def audit_part(plan: Plan, audit: pl.DataFrame | None) -> dict[str, Any]:
     verdict = f"{len(failed)} of {made} fail: {listed(failed)}." if failed else f"All {made} hold."
     agreeing = f"Beside the limits below, {others['ok'].sum():,} of {len(others):,} figures and columns agree with readings and shifts."
     own = "Each is worked out from readings and shifts alone, by code that no solver shares."
-    proved = checks.filter(pl.col("limit").is_in(["prices.bound", "prices.search"]) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
+    proved = checks.filter(pl.col("limit").is_in(TOLD) & pl.col("ok") & (pl.col("worst") != ""))["worst"]
     return {"words": [f"{verdict} {own}", agreeing, *(f"{text[0].upper()}{text[1:]}." for text in proved)], "rows": rows}
 
 
@@ -279,6 +280,14 @@ def report_parts(plan: Plan, audit: pl.DataFrame | None = None) -> dict[str, Any
     }
 
 
+def _gap(summary: Mapping[str, Any]) -> str:
+    """The gap in as few digits as it deserves."""
+    if summary["gap"] is None:
+        return "none"
+    words = gap_in_words(summary)
+    return percent(max(0.0, summary["gap"]), 1.0) if words.endswith("%") else words
+
+
 def _facts(total: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The few figures that stand large at the top: value, and what it is."""
     avoided, reduction = total["tco2_avoided"] or 0.0, total["marginal_reduction_percent"]
@@ -287,7 +296,7 @@ def _facts(total: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[s
         ("–" if reduction is None else percent(reduction, 100), "of the marginal emissions of all usage"),
         (amount(ENERGY, total["kwh_moved"]), f"moved, {percent(total['kwh_moved'], total['usage_kwh'] or 0.0)} of the usage"),
         (short(total["moves_per_household_week"], 1), "requests a household and week"),
-        ("none" if summary["gap"] is None else percent(max(0.0, summary["gap"]), 1.0), "gap to a proven bound"),
+        (_gap(summary), "gap to a proven bound"),
     ]
 
 # %% ../nbs/api/30_report.ipynb #c028

@@ -22,14 +22,15 @@ from .folders import work_folder
 from .parallel import CORES
 from .plan import Plan, claim_checks, figure_checks, read_plan
 from .problem import CustomerSum, Problem
-from .proof import price_table_checks
+from .proof import may_be_searched, missing_prices, price_table_checks
 from .result_tables import RESULT_TABLES
 from .shard_problems import ShardedBlock, crowds_at, make_sharded_blocks, market_at
 from .shard_results import TABLES, Frame, Moved, Shown, added_checks, known_of_all, show_shard, whole_of
 from .shards import Shards
 from .solver.certificate import best_replies
 from .solver.crowd import ROUNDING, Crowd, Market
-from .streaming import check_room, from_disk, limits_of, shards_of
+from .statements import statement_checks
+from .streaming import FROM_DISK, check_room, from_disk, limits_of, shards_of
 from .tables import Check, check_table
 
 # %% ../nbs/api/27_streaming_audit.ipynb #c005
@@ -169,12 +170,14 @@ def _all_checks(plan: Plan, shards: Shards, place: Path, work: Path) -> list[Che
     for name, right in whole.frames.items():
         checks += table_checks(name, RESULT_TABLES[name].keys, plan.frames[name], right)
     if plan.prices is None:
-        return checks
+        return checks + missing_prices(plan.summary)
     blocks = make_sharded_blocks(shards, scenario, work)
     moved = pl.concat([one.moved.with_columns(city=pl.lit(one.city)) for one in shown])
     outlines = [block.outline for block in blocks]
     prove = lambda problems, prices: proved_by_shards(blocks, prices, value, work)
-    return checks + price_table_checks(plan.prices, plan.summary, scenario.calendar, outlines, moved, prove)
+    households = [sum(len(block.rows(number)) for number in block.folders) for block in blocks]
+    searched = plan.run.get("choice") != FROM_DISK and may_be_searched(plan.summary, households)
+    return checks + price_table_checks(plan.prices, plan.summary, scenario.calendar, outlines, moved, prove, searched)
 
 
 def _merged(checks: Sequence[Sequence[Check]]) -> list[Check]:
@@ -196,7 +199,7 @@ def _numbering(compared: Sequence[_Compared]) -> list[Check]:
 
 
 def audit_folder(folder: str | Path, readings_path: str | Path | None = None) -> pl.DataFrame:
-    """The audit of a result folder, from disk where its readings were planned, or would be planned, from there.
+    """The audit of a result folder and of its statements, from disk where its readings were planned, or would be planned, from there.
 
     `readings_path` names other readings than those of its scenario. Raises `InputError` where folder or readings are not there or
     cannot be used.
@@ -206,4 +209,5 @@ def audit_folder(folder: str | Path, readings_path: str | Path | None = None) ->
     if readings_path is not None:
         scenario = scenario.replace({"readings": str(Path(readings_path).expanduser().resolve())})
     way = audit_from_disk if plan.summary["backend"] == "prices" and from_disk(scenario) else in_memory.audit_folder
-    return way(folder, readings_path)
+    stated = check_table(statement_checks(plan, Path(folder).expanduser().resolve()))
+    return pl.concat([way(folder, readings_path), stated])

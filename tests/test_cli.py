@@ -21,6 +21,8 @@ import polars as pl
 import pytest
 
 import dr_opt
+from dr_opt.solver.backends import backends
+from dr_opt.solver.base import Status
 
 COMMANDS = ("run", "demo", "check", "audit", "synth", "scenario")
 MARGINAL, AVERAGE = "marginal_emissions_grams_co2_per_kWh", "average_emissions_grams_co2_per_kWh"
@@ -741,6 +743,106 @@ def test_audit_of_a_folder_that_was_tampered_with(change: Callable[[Path], None]
     total = len(ran.out.splitlines())
     assert ran.errors == [f"the audit failed on 1 of {total} checks: {name}. Run the scenario again."]
     assert ran.code == 1
+
+
+def with_summary(**values: Any) -> Callable[[Path], None]:
+    """Sets values of the summary."""
+    return spoil("summary.json", lambda data: json.dumps(json.loads(data) | values).encode())
+
+
+def swapped(name: str) -> Callable[[Path], None]:
+    """The first two columns of a table in each other's place."""
+
+    def act(folder: Path) -> None:
+        table = pl.read_parquet(folder / name)
+        first, second, *others = table.columns
+        table.select(second, first, *others).write_parquet(folder / name)
+
+    return act
+
+
+def second_line(data: bytes) -> bytes:
+    return data.splitlines(keepends=True)[1]
+
+
+NO_BOUND = {"bound": None, "bound_g": None, "gap": None}
+STATED = {  # what is tampered with, in a folder of milp with HiGHS, and the check that fails
+    "name": (with_summary(name="all of Delhi"), "summary.name"),
+    "family": (with_summary(family="lp"), "summary.family"),
+    "backend": (with_summary(backend="numba"), "summary.backend"),
+    "status": (with_summary(status="There is no better plan."), "summary.status"),
+    "status of a relaxation": (with_summary(status=str(Status.RELAXED)), "summary.status"),
+    "foresight": (with_summary(foresight="This plan knew nothing of the day."), "summary.foresight"),
+    "bound left out": (with_summary(**NO_BOUND), "summary.status"),
+    "columns of shifts": (swapped("shifts.parquet"), "shifts.columns"),
+    "columns of customer days": (swapped("customer_days.parquet"), "customer_days.columns"),
+    "columns of the load": (swapped("load.parquet"), "load.columns"),
+    "a row of the csv": (spoil("shifts.csv", lambda data: data.replace(b",delhi,", b",pune,", 1)), "shifts.csv"),
+    "a row too many": (spoil("shifts.csv", lambda data: data + second_line(data)), "shifts.csv"),
+    "a row too few": (spoil("shifts.csv", lambda data: data.replace(second_line(data), b"")), "shifts.csv"),
+    "a heading": (spoil("shifts.csv", lambda data: data.replace(b"move_id,customer_id", b"customer_id,move_id")), "shifts.csv"),
+    "no csv": (spoil("shifts.csv", lambda _: None), "shifts.csv"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def stated(earlier: Path) -> Path:
+    """Results of milp, with a csv."""
+    words = "--no-figures", "--csv", "--set", "solver.family=milp"
+    ran = command("run", str(earlier / "scenario.yaml"), "--out", str(earlier / "stated"), *words)
+    assert ran.code == 0, ran.err
+    return earlier / "stated"
+
+
+@pytest.mark.parametrize("what", STATED)
+def test_audit_of_what_a_folder_says_beside_its_figures(what: str, stated: Path, tmp_path: Path) -> None:
+    change, name = STATED[what]
+    folder = Path(shutil.copytree(stated, tmp_path / "results"))
+    change(folder)
+    ran = command("audit", str(folder))
+    assert ran.code == 1
+    assert [re.split("[: ]+", line)[1] for line in ran.out.splitlines() if line.startswith("FAIL ")] == [name]
+
+
+def test_audit_says_whose_word_a_bound_is(stated: Path, tmp_path: Path) -> None:
+    """HiGHS proves its bound by a search that nobody can repeat without searching; greedy proves none, so that one is made up."""
+    ran = command("audit", str(stated))
+    assert ran.code == 0
+    [line] = [line for line in ran.out.splitlines() if line.startswith("ok   summary.bound:")]
+    assert line.endswith("is the solver's own word (highs): nobody can work it out again without solving")
+    folder = Path(shutil.copytree(stated.parent / RESULTS, tmp_path / "results"))
+    summary = json.loads((folder / "summary.json").read_text())
+    with_summary(bound=summary["achieved"], bound_g=summary["achieved"], gap=0.0)(folder)
+    assert "FAIL summary.status: 1 checked; the family greedy proves no bound" in command("audit", str(folder)).out
+    with_summary(**NO_BOUND, status=str(Status.OPTIMAL))(folder)
+    assert "FAIL summary.status: 1 checked; the family greedy (numba) never says" in command("audit", str(folder)).out
+
+
+def test_audit_of_a_csv_that_somebody_else_put_there(here: Path) -> None:
+    (here / RESULTS / "shifts.csv").write_text("a sheet of my own\n")
+    assert command("audit", RESULTS).code == 0
+
+
+SOLVERS = [
+    f"{row['family']} {row['backend']}" for row in dr_opt.solvers().iter_rows(named=True) if row["installed"]
+    and row["backend"] not in ("slsqp", "trust-constr", "cplex", "gurobi")  # too slow, or not for so many columns
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [None, 0.001])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_audit_of_every_solver(solver: str, limit: float | None, here: Path) -> None:
+    """Whatever an honest solver says passes, with and without time for it."""
+    family, backend = solver.split()
+    words = [f"solver.family={family}", f"solver.backend={backend if backend in backends else 'auto'}"]
+    words += [] if limit is None or family == "greedy" else [f"solver.time_limit_seconds={limit}"]
+    ran = command("run", "scenario.yaml", "--no-figures", "--csv", *(part for word in words for part in ("--set", word)))
+    if ran.code == 3 and limit is not None:
+        pytest.skip("no plan in so little time")
+    assert ran.code == 0, ran.err
+    audited = command("audit", RESULTS)
+    assert audited.code == 0, audited.err
 
 
 def test_audit_with_other_readings(here: Path) -> None:

@@ -42,6 +42,7 @@ MODULE_OF_NOTEBOOK = {
     "25_dealing": "dealing", "25_folders": "folders", "25_parts": "parts",
     "25_resuming": "resuming", "25_proof": "proof", "25_sensitivity": "sensitivity",
     "25_shards": "shards", "25_sharding": "sharding", "26_plan": "plan", "26_relaxation": "relaxation",
+    "26_statements": "statements",
     "26_shard_problems": "shard_problems", "26_shard_results": "shard_results",
     "27_pipeline": "pipeline", "27_streaming": "streaming", "27_streaming_audit": "streaming_audit", "27_sweeps": "sweeps",
     "28_drawing": "drawing", "29_curves": "curves",
@@ -65,9 +66,9 @@ KEYS = {
 # The same for calls, by the name that is called.
 CALLS = {
     ("print", "echo", "secho"): r"cli",
-    ("write_parquet", "write_csv", "sink_csv"): r"plan|streaming",
+    ("write_parquet", "write_csv", "sink_csv"): r"plan|statements|streaming",
     ("sink_parquet",): r"sharding|streaming",  # sharding: a copy of csv, to be read by runs of rows
-    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan|sharding|streaming(_audit)?",
+    ("scan_parquet", "read_parquet", "scan_csv", "read_csv"): r"intake|synthesis|plan|sharding|statements|streaming(_audit)?",
     ("write_ipc",): r"shard_results",  # the tables of a shard, until they are put together
     ("scan_ipc", "read_ipc"): r"streaming(_audit)?",
 }

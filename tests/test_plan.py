@@ -415,6 +415,14 @@ def test_the_summary_is_short_and_says_what_the_plan_is() -> None:
     assert len(summary.lines(every=True)) == len(metrics) + 1
 
 
+def test_a_gap_of_next_to_nothing_is_told_in_grams() -> None:
+    """Where limits let nobody move, a strict bound ends a hair above nought, and a share of a hair says nothing."""
+    idle = plan_of([], scenario_of(), bound=0.0083)
+    assert (idle.summary["achieved"], idle.summary["gap"]) == (0.0, 1.0)
+    assert idle.summary.head()[-1] == "bound      0.008 g, a gap of 0.008 g"
+    assert good_plan().summary.head()[-1].endswith(" %")
+
+
 def test_the_summary_of_one_city_and_of_many() -> None:
     values = good_plan().summary.to_dict()
     one = Summary({**values, "cities": {"delhi": values["cities"]["delhi"]}})
@@ -441,10 +449,12 @@ def test_the_audit_in_a_few_lines() -> None:
     count -= "intra_customer" in limits
     assert [line.split()[:2] for line in text[1 : count + 1]] == [["ok", name] for name in frame["limit"][:count]]
     number = len(frame) - count
-    assert text[-1] == f"{number} of {number} figures and columns agree with what the readings and the shifts come to."
+    assert text[-2] == f"{number} of {number} figures and columns agree with what the readings and the shifts come to."
+    word = "is the solver's own word (own): nobody can work it out again without solving."
+    assert text[-1].startswith("The bound, ") and text[-1].endswith(word)
     assert all(name.split(".")[0] in ("summary", *RESULT_TABLES) for name in frame["limit"][count:])
     wrong = with_summary(plan, ("total", "moves"), 6).audit_summary(plan.readings).splitlines()
-    assert wrong[-2].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
+    assert wrong[-3].startswith(f"{number - 1} of {number} ") and wrong[-1] == "FAIL summary.total.moves: says 6, comes to 5"
     many = plan_of([*GOOD, ("bala", 0, 3, 0.1)], scenario_of({"max_moves_per_day": MaxMovesPerDay(limit=1)})).audit_summary()
     (line,) = [line for line in many.splitlines() if line.startswith("FAIL")]
     assert line.split()[1:5] == ["max_moves_per_day", "5", "-1", "moves"] and "customer_id bala" in line

@@ -16,14 +16,15 @@ from dr_opt.calendar import OUTSIDE
 from dr_opt.cli import main
 from dr_opt.models import priced
 from dr_opt.pipeline import optimise
-from dr_opt.plan import Plan, audit_folder, read_plan
+from dr_opt.plan import Plan, Summary, audit_folder, read_plan
 from dr_opt.preparation import make_problems, readings_of
 from dr_opt.problem import Problem
-from dr_opt.proof import price_schema, prices_of_blocks, proved_bound, row_labels
+from dr_opt.proof import may_be_searched, price_schema, prices_of_blocks, proved_bound, row_labels
 from dr_opt.scenario import Scenario
 from dr_opt.solver.base import Answer, Effort, Family, Status, achieved, families
 from dr_opt.solver.certificate import price_bound
 from dr_opt.solver.greedy import greedy_flows
+from dr_opt.solver.milp import FINISHED
 from dr_opt.synthesis import synthesise
 
 
@@ -156,6 +157,37 @@ def test_the_lower_of_two_bounds_is_stated(here: Path) -> None:
         assert failed(plan) == []
     finally:
         del families["rough"]
+
+
+def test_a_bound_that_nothing_supports_is_found(here: Path) -> None:
+    """Where no search can have been, a bound below that of the prices is a false claim, and so is none at all."""
+    scenario = scenario_in(here, "lp").replace({"solver.backend": "prices"})
+    plan = optimise(None, scenario)
+    assert isinstance(plan, Plan) and plan.summary["achieved"] < plan.summary["bound"] == pytest.approx(plan.summary["price_bound"])
+    assert failed(plan) == []
+    achieved = plan.summary["achieved"]
+    forged = Summary({**plan.summary, "bound": achieved, "bound_g": achieved, "gap": 0.0})
+    [row] = replace(plan, summary=forged).audit().filter(~pl.col("ok")).iter_rows(named=True)
+    assert row["limit"] == "prices.search" and row["worst_slack"] < 0
+    assert str(achieved) in row["worst"] and str(plan.summary["price_bound"]) in row["worst"]
+    none = Summary({**plan.summary, "bound": None, "bound_g": None, "gap": None})
+    assert failed(replace(plan, summary=none)) == ["prices.search"]
+
+
+SEARCHED = {
+    "prices and nothing else": ("lp", "prices", 10, False),
+    "a block in which milp searches": ("milp", "prices", FINISHED - 1, True),
+    "blocks in which it does not": ("milp", "prices", FINISHED, False),
+    "a back-end that has no prices": ("milp", "highs", FINISHED, False),
+    "a back-end of somebody's own": ("milp", "mine", 1000, True),
+    "a family of somebody's own": ("priced_greedy", "none", 1000, True),
+}
+
+
+@pytest.mark.parametrize("what", SEARCHED)
+def test_where_a_search_may_have_been(what: str) -> None:
+    family, backend, households, searched = SEARCHED[what]
+    assert may_be_searched({"family": family, "backend": backend}, [1000, households]) == searched
 
 
 # ---- tampering ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Readings on disk against readings in memory: the same data, the same plan, the same folder, the same errors."""
 
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,7 @@ from dr_opt.solver.base import Answer, Choice, Status, no_flows
 from dr_opt.solver.crowd import Gathering
 from dr_opt.solver.prices import settle
 from dr_opt.streaming import disk_needed, from_disk, stream
+from dr_opt.streaming_audit import audit_folder
 from dr_opt.synthesis import synthesise
 from dr_opt.tables import Check, Tables
 
@@ -446,3 +448,33 @@ def test_the_command_plans_from_disk(tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1].startswith("error: cities names 'agra'")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "readings.parquet", "scenario.yaml"]
+
+
+def test_a_bound_below_that_of_the_prices_is_found(tmp_path: Path) -> None:
+    """Nothing goes on searching from disk, however few the households are; the csv and the words of a folder are looked at as well."""
+    gaps(three_cities(20, 7), 0.002).write_parquet(tmp_path / "readings.parquet")
+    out = tmp_path / "out"
+    stream(out, scenario_of({"readings": str(tmp_path / "readings.parquet"), "output": {"csv": True}}, 3000))
+    assert audit_folder(out)["ok"].all()
+    right = (out / "summary.json").read_text()
+    stated = json.loads(right)
+    assert stated["achieved"] < stated["bound"]
+    forged: dict[str, dict[str, Any]] = {
+        "prices.search": {"bound": stated["achieved"], "bound_g": stated["achieved_g"], "gap": 0.0},
+        "prices.rows": {},
+        "summary.backend": {"backend": "prices "},
+        "summary.name": {"name": "another"},
+    }
+    for name, change in forged.items():
+        (out / "summary.json").write_text(json.dumps(stated | change))
+        prices = (out / "prices.parquet").read_bytes()
+        if name == "prices.rows":
+            (out / "prices.parquet").unlink()
+        assert audit_folder(out).filter(~pl.col("ok"))["limit"].to_list() == [name]
+        (out / "prices.parquet").write_bytes(prices)
+    (out / "summary.json").write_text(json.dumps(stated | {"bound": None, "bound_g": None, "gap": None}))
+    assert set(audit_folder(out).filter(~pl.col("ok"))["limit"]) == {"prices.search", "summary.status"}
+    (out / "summary.json").write_text(right)
+    with (out / "shifts.csv").open("a") as file:
+        file.write("one more\n")
+    assert audit_folder(out).filter(~pl.col("ok"))["limit"].to_list() == ["shifts.csv"]
