@@ -75,15 +75,42 @@ def _switch_became_number(given: Any, made: Any) -> bool:
     return isinstance(given, bool) and not isinstance(made, bool)
 
 
+def _is_unknown(fault: Mapping[str, Any]) -> bool:
+    """Whether a fault is about a key of the class itself that does not exist."""
+    return fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1
+
+
+def _unknown_named(fault: Mapping[str, Any], known: Mapping[str, str]) -> InitErrorDetails:
+    """The fault as it was; about an unknown key, with what to do. `known` are keys and their meanings."""
+    told, name = fault["msg"], str(fault["loc"][-1])
+    if _is_unknown(fault):
+        meant = next((key for key, meaning in known.items() if f"[{name}]" in meaning), None) or nearest(name, known)
+        told = f"{name} is not a known key. " + (f"Did you mean {meant}?" if meant else f"Known here: {listed(known, most=25) or 'none'}.")
+    kind = PydanticCustomError(fault["type"], told, fault.get("ctx"))
+    return InitErrorDetails(type=kind, loc=fault["loc"], input=fault["input"])
+
+
 class Parameters(BaseModel):
     """Base of every parameter class: frozen, strict about names, and never taking true or false for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def known_keys(cls) -> dict[str, str]:
+        """Every key that may be given, and its meaning."""
+        return {key: field.description or "" for key, field in cls.model_fields.items()}
+
     @model_validator(mode="wrap")
     @classmethod
     def _no_switch_for_a_number(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
-        made = make(given)
+        try:
+            made = make(given)
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+            if not any(_is_unknown(fault) for fault in faults):
+                raise
+            lines = [_unknown_named(fault, cls.known_keys()) for fault in faults]
+            raise ValidationError.from_exception_data(cls.__name__, lines) from None
         fields = [name for name in cls.model_fields if name in given] if isinstance(given, Mapping) else []
         wrong = [name for name in fields if _switch_became_number(given[name], getattr(made, name))]
         if wrong:

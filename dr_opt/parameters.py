@@ -222,6 +222,11 @@ class Extendable(Parameters):
         """The classes of the keys that may be added."""
         return {}
 
+    @classmethod
+    def known_keys(cls) -> dict[str, str]:
+        """Every key that may be given, those that were added among them, and its meaning."""
+        return {key: part.__doc__ or "" for key, part in cls.added().items()} | super().known_keys()
+
     @model_validator(mode="before")
     @classmethod
     def _with_classes(cls, given: Any) -> Any:

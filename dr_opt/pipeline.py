@@ -361,7 +361,7 @@ def optimise(
     unusable readings or settings, `SolverError` where a solver failed and there is no plan, and `AuditError` should a plan
     break a limit.
     """
-    scenario = scenario or Scenario()
+    scenario = Scenario.given(scenario)
     watch, began = Stopwatch(), datetime.now(UTC)
     with watch.stage("reading"):
         usable = readings_of(readings, scenario)

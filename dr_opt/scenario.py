@@ -273,6 +273,16 @@ class Scenario(Parameters):
         faults = [fault for path, value in changes.items() for fault in put(content, path, plain(value))]
         return _resolved(content, (), self.folder, faults)
 
+    @classmethod
+    def given(cls, scenario: object) -> "Scenario":
+        """The scenario that a function was given; the default one where None. Raises `InputError` for anything else."""
+        if isinstance(scenario, cls):
+            return scenario
+        if scenario is None:
+            return cls()
+        made = "load(path)" if isinstance(scenario, str | PurePath) else "from_mapping({…})"
+        raise InputError(f"scenario is of type {type(scenario).__name__}. Give a Scenario: dr_opt.Scenario.{made} makes one.")
+
     @property
     def folder(self) -> Path | None:
         """The folder that paths are relative to; None: where Python was started."""

@@ -160,7 +160,7 @@ def sweep(
     a frame are read again for each row, since a variation may change how they are read; `read_readings` once is quicker.
     Raises `InputError` for a wrong variation before anything is solved, and whatever `optimise` raises.
     """
-    scenario = scenario or Scenario()
+    scenario = Scenario.given(scenario)
     variants = _variants(scenario, variations or {})
     rows = []
     with progress("sweeping", len(variants), "plan", scenario.progress) as bar:
@@ -191,7 +191,7 @@ def frontier(
     `bound_tco2` (no plan that moves at most so many kWh avoids more), `status`. The scenario's model says who is asked; its λ,
     if it has one, is replaced. Raises what `optimise` raises, and `InputError` for fewer than two points or a negative λ.
     """
-    scenario = scenario or Scenario()
+    scenario = Scenario.given(scenario)
     faults = [] if points >= 2 else [f"points is {points}, which makes no curve. Give at least 2."]
     faults += [f"min_savings_g_per_kwh holds {value:g}. Give values of 0 or more." for value in min_savings_g_per_kwh or [] if value < 0]
     if faults:

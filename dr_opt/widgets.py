@@ -199,7 +199,7 @@ class ScenarioForm:
         given = [] if readings is None else [w.HTML(html_faults(["The readings are those that were given to the form."], "note"))]
         parts = [w.HTML(STYLE), self.file_row, *given, self.place, self.faults_shown, self.run_row, self.results.widget]
         self.widget = w.VBox(parts)
-        self.fill(scenario or Scenario())
+        self.fill(Scenario.given(scenario))
 
     def _make_file_row(self) -> None:
         """The line with the name of the file, Load and Save."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from dr_opt.basics import DrOptError, InputError, Parameters, Registry, SolverError, counted, listed, nearest, parameter, progress
 from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import MaxMovesPerDay, MaxShiftWindow, PeakHourComfort
-from dr_opt.scenario import Scenario
+from dr_opt.scenario import Constraints, Scenario
 
 
 class Inner(Parameters):
@@ -93,7 +93,7 @@ def test_a_switch_in_a_scenario_file_is_told_once_and_with_its_value() -> None:
 def test_parameters_are_frozen_and_strict_about_names_and_numbers() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Inner().size = 2  # type: ignore[misc]
-    assert faults(Inner, {"sise": 2}) == [(("sise",), "Extra inputs are not permitted")]
+    assert faults(Inner, {"sise": 2}) == [(("sise",), "sise is not a known key. Did you mean size?")]
     for odd in (float("nan"), float("inf")):
         with pytest.raises(ValidationError, match="finite number"):
             Outer(real=odd)
@@ -152,3 +152,18 @@ def test_no_bar_where_nobody_sees_it(capsys: pytest.CaptureFixture) -> None:
             bar.update(3)
         assert bar.disable
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_unknown_key_is_told_with_what_was_meant_and_other_faults_stay() -> None:
+    assert faults(MaxMovesPerDay, {"X": 1}) == [(("X",), "X is not a known key. Did you mean limit?")]
+    assert faults(MaxMovesPerDay, {"colour": 1}) == [(("colour",), "colour is not a known key. Known here: limit.")]
+    assert faults(Constraints, {"max_move_per_day": None}) == [
+        (("max_move_per_day",), "max_move_per_day is not a known key. Did you mean max_moves_per_day?")
+    ]
+    wrong = {"seeds": 1, "constraints": {"max_shift_window": {"H_hours": 1}}, "calendar": {"timezone": "{x}", "slot_minutes": 7}}
+    assert dict(faults(Scenario, wrong)) == {
+        ("seeds",): "seeds is not a known key. Did you mean seed?",
+        ("constraints", "max_shift_window", "H_hours"): "H_hours is not a known key. Did you mean hours?",
+        ("calendar", "timezone"): "Value error, '{x}' is not an IANA time zone. Use a name such as 'Asia/Kolkata'.",
+        ("calendar", "slot_minutes"): "Input should be 15, 30 or 60",
+    }

@@ -407,7 +407,8 @@ wrong("only negative", UNUSABLE.format("negative usage"), make=changed(value=-1.
 wrong("only negative, checked", UNUSABLE.format("negative usage"), make=changed(value=-1.0), arguments="check scenario.yaml")
 wrong("only implausible", UNUSABLE.format("implausible usage"), make=changed(value=51.0))
 wrong("only missing", UNUSABLE.format("usage null or not a number"), make=changed(value=pl.lit(None, pl.Float64)))
-wrong("off the grid", UNUSABLE.format("off the slot grid"), make=changed(date=pl.col("date") + timedelta(minutes=7)))
+OFF_GRID = "readings hold no usable reading (864 off the slot grid). Check calendar.slot_minutes and the times of the readings."
+wrong("off the grid", OFF_GRID, make=changed(date=pl.col("date") + timedelta(minutes=7)))
 wrong("no rows", "readings 'readings.parquet' holds no rows. Give at least one day of them.", make=lambda readings: readings.clear())
 wrong(
     "a customer in two cities",

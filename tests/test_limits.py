@@ -239,16 +239,15 @@ def max_shift_window(data: Data, limit: MaxShiftWindow, flows: Sequence[Flow], p
 
 
 def peak_hours(data: Data, limit: PeakHourComfort, city: str) -> dict[str, Sequence[int]]:
-    """Those given, those of the study, or the six of highest mean load of each weekday; the earlier among equals."""
+    """Those given, those of the study, or the six of highest mean load of a slot of each weekday; the earlier among equals."""
     if given := (limit.peak_hours or {}).get(city) or STUDY_PEAK_HOURS.get(city.lower()):
         return dict(given)
-    hours = sums(((data.clock[m].date(), data.clock[m].hour), kwh) for (g, m), kwh in data.load.items() if g == city)
     found: dict[str, Sequence[int]] = {}
     for number, name in enumerate(DAYS):
         loads = defaultdict(list)
-        for (day, hour), kwh in hours.items():
-            if day.weekday() == number:
-                loads[hour].append(kwh)
+        for (g, m), kwh in data.load.items():
+            if g == city and data.clock[m].weekday() == number:
+                loads[data.clock[m].hour].append(kwh)
         found[name] = sorted(loads, key=lambda h: (-round(math.fsum(loads[h]) / len(loads[h]), 9), h))[:6]
     return found
 
@@ -627,6 +626,39 @@ def test_moves_that_cross_a_horizon_both_ways() -> None:
     assert rooms(data, [block], limit, flows, False) == (-1.0, -1.0)
     assert not limit.check(tables_of(data, flows, {}, False)).ok
     assert Conservation(horizon="year").check(tables_of(data, flows, {}, False)).ok
+
+
+def london(first: date, usage: Sequence[float]) -> Data:
+    """One household of London, hour by hour from midnight of `first` on."""
+    begin = datetime.combine(first, datetime.min.time(), ZoneInfo("Europe/London")).astimezone(UTC)
+    time = [begin + timedelta(hours=k) for k in range(len(usage))]
+    frame = pl.DataFrame({"ca_id": "x", "city": "london", "date": time, "value": usage, "m": 800.0, "a": 500.0})
+    frame = frame.with_columns(pl.col("date").dt.convert_time_zone("Europe/London"))
+    calendar = Calendar(timezone="Europe/London", slot_minutes=60)
+    return Data(read_readings(frame, columns=Columns(marginal="m", average="a"), calendar=calendar, show_progress=False))
+
+
+FROM_TWO = [1.0 if hour in (7, 8, 18, 19, 20, 21) else 0.3 for hour in range(2, 24)]  # kWh from 02:00 on
+
+
+@pytest.mark.parametrize(
+    ("first", "usage", "busiest"),
+    [  # 26 October has 01:00 twice, 30 March never
+        (date(2025, 10, 26), [0.3, 0.6, 0.6, *FROM_TWO], [7, 8, 18, 19, 20, 21]),
+        (date(2025, 10, 26), [0.3, 1.2, 1.2, *FROM_TWO], [1, 7, 8, 18, 19, 20]),
+        (date(2025, 10, 26), [0.3, 2.0, 0.1, *FROM_TWO], [1, 7, 8, 18, 19, 20]),
+        (date(2025, 3, 30), [0.3] * 23, [0, 2, 3, 4, 5, 6]),
+    ],
+    ids=["twice quiet", "twice busy", "busy once", "skipped"],
+)  # fmt: skip
+def test_peak_hours_where_the_clocks_change(first: date, usage: Sequence[float], busiest: Sequence[int]) -> None:
+    """A mean over the hours that were there: one that comes twice is two hours, one that is skipped is none."""
+    data, limit = london(first, usage), PeakHourComfort()
+    [city] = city_arrays(data.readings)
+    table = limit.peak_table(tables_of(data, [], {}, False))
+    assert list(limit.hours_of(city)["sun"]) == busiest
+    assert table.filter(pl.col("weekday") == 7)["hour"].sort().to_list() == busiest
+    assert list(peak_hours(data, limit, "london")["sun"]) == busiest
 
 
 def test_one_customer() -> None:

@@ -68,7 +68,7 @@ WRONG = {
     "identifier with a point": (DAY.with_columns(pl.lit(7.5).alias("id")), {}, "columns.customer 'id' holds Float64. Give identifiers as text or whole numbers."),
     "empty": (DAY.clear(), {}, "readings holds no rows. Give at least one day of them."),
     "nothing usable": (DAY.with_columns(u=pl.lit(None, pl.Float64)), {}, "readings hold no usable reading (48 usage null or not a number). Check columns, usage_unit and max_plausible_kwh."),
-    "all off the grid": (DAY.with_columns(pl.col("t") + timedelta(minutes=7)), {}, "readings hold no usable reading (48 off the slot grid). Check columns, usage_unit and max_plausible_kwh."),
+    "all off the grid": (DAY.with_columns(pl.col("t") + timedelta(minutes=7)), {}, "readings hold no usable reading (48 off the slot grid). Check calendar.slot_minutes and the times of the readings."),
     "two cities": (pl.concat([DAY, DAY.with_columns(c=pl.lit("mumbai"))]), {}, "customer '7' is in delhi, mumbai. Give each customer one city, or each meter its own identifier."),
     "many in two cities": (pl.concat([whole_days(k, c) for k in (1, 2, 3) for c in ("delhi", "mumbai")]), {},
         "customer '1' is in delhi, mumbai (3 customers in all are in several). Give each customer one city, or each meter its own identifier."),

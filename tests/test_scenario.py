@@ -17,9 +17,11 @@ from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import MaxMovesPerDay, MinMoveSize
 from dr_opt.models import ConveniencePrioritised, HighUsageFocus, ImpactPrioritised
 from dr_opt.parameters import known_paths, mapping_of, read_yaml, yaml_text
+from dr_opt.pipeline import optimise
 from dr_opt.problem import Kind, Limit, limits, register_limit
 from dr_opt.readings import read_readings
 from dr_opt.scenario import FAMILIES, SEED_NAMES, Constraints, Parallel, Scenario, SolverChoice, annotated_yaml, schema
+from dr_opt.sweeps import frontier, sweep
 from dr_opt.synthesis import synthesise
 from dr_opt.tables import Check, CustomerChoice, Period, Tables
 
@@ -268,6 +270,23 @@ def test_in_python() -> None:
 
 
 # Changes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"a": 1}, "scenario is of type dict. Give a Scenario: dr_opt.Scenario.from_mapping({…}) makes one."),
+        ("scenario.yaml", "scenario is of type str. Give a Scenario: dr_opt.Scenario.load(path) makes one."),
+        (7, "scenario is of type int. Give a Scenario: dr_opt.Scenario.from_mapping({…}) makes one."),
+        ({}, "scenario is of type dict. Give a Scenario: dr_opt.Scenario.from_mapping({…}) makes one."),
+    ],
+)
+def test_what_is_no_scenario_is_refused_wherever_one_is_taken(wrong: Any, words: str) -> None:
+    for function in (optimise, frontier, lambda source, scenario: sweep(source, scenario, {"seed": [1]})):
+        with pytest.raises(InputError) as caught:
+            function("small.parquet", wrong)
+        assert str(caught.value) == words
+    assert Scenario.given(None) == Scenario() and Scenario.given(chosen := Scenario(seed=3)) is chosen
 
 
 def test_overrides() -> None:

@@ -116,13 +116,15 @@ def test_size_says_how_tight() -> None:
 
 def test_the_table() -> None:
     table = dr_opt.solvers()
-    assert table.columns == ["family", "backend", "installed", "version", "solves", "auto", "route", "limits", "install"]
+    assert table.columns == ["family", "backend", "installed", "version", "solves", "auto", "auto_from_households", "route", "limits", "install"]
     assert table.select("family", "backend").is_unique().all()
     assert set(table["family"]) == set(families)
     milp = table.filter(pl.col("family") == "milp")
     assert {"highs", "glpk", "cbc", "scip", "gurobi", "cplex"} <= set(milp["backend"])
     assert {"highs", "glpk", "cbc", "clarabel", "scs", "ecos"} <= set(table.filter(pl.col("family") == "lp")["backend"])
     assert milp["solves"].str.contains("MILP").all()
+    whole = table.filter(pl.col("auto_from_households").is_not_null()).select("family", "backend", "auto", "auto_from_households")
+    assert whole.rows() == [("milp", "prices", None, families["milp"].whole_from)]
     assert table.filter(pl.col("installed") & (pl.col("family") != "greedy"))["version"].null_count() == 0
     assert table.filter(pl.col("family") != "greedy").select("install", "route").null_count().row(0) == (0, 0)
     assert table.filter(pl.col("backend").is_in(["gurobi", "cplex"]))["limits"].str.contains("licence|of your own").all()

@@ -125,26 +125,26 @@ STUDY_PEAK_HOURS = {  # measured by the published study, by hour of start
 
 
 def busiest_hours(city: City) -> dict[str, tuple[int, ...]]:
-    """The six hours of highest mean load of each weekday in the readings; the earlier hour first among equals."""
+    """The six hours of highest mean load of a slot, of each weekday in the readings; the earlier hour first among equals."""
     slots, reported = city.slots, city.reported
-    hours, label = np.unique(slots.date[reported] * 24 + slots.hour[reported], return_inverse=True)
-    load = np.bincount(label, city.load_kwh[reported])
-    weekday, hour = (hours // 24 + 3) % 7, hours % 24  # 1970-01-01 was a Thursday
+    label = slots.weekday[reported] * 24 + slots.hour[reported]
+    times = np.bincount(label, minlength=7 * 24)  # slots, so that an hour that comes twice in a night is two hours
+    mean = np.bincount(label, city.load_kwh[reported], minlength=7 * 24) / np.maximum(times, 1)
     found = {}
-    for number, day in enumerate(DAYS):
-        times = np.bincount(hour[weekday == number], minlength=24)
-        mean = np.bincount(hour[weekday == number], load[weekday == number], minlength=24) / np.maximum(times, 1)
-        ranked = [h for h in np.lexsort((np.arange(24), -mean.round(TIE_DECIMALS))) if times[h]]
+    for day, times_of, mean_of in zip(DAYS, times.reshape(7, 24), mean.reshape(7, 24), strict=True):
+        ranked = [h for h in np.lexsort((np.arange(24), -mean_of.round(TIE_DECIMALS))) if times_of[h]]
         found[day] = tuple(sorted(int(h) for h in ranked[:MOST_PEAK_HOURS]))
     return found
 
 # %% ../../nbs/api/10_behavioural.ipynb #c023
 def plain_busiest_hours(tables: Tables, city: str) -> pl.DataFrame:
-    """The six hours of highest mean load of each weekday: city, weekday (1 is Monday), hour."""
+    """The six hours of highest mean load of a slot, of each weekday: city, weekday (1 is Monday), hour."""
     clock = local(tables.calendar)
     mine = tables.readings.filter((pl.col("city") == city) & pl.col("usage_kwh").is_not_null())
-    by_hour = mine.group_by(clock.dt.date().alias("date"), clock.dt.hour().alias("hour")).agg(pl.col("usage_kwh").sum())
-    mean = by_hour.group_by(pl.col("date").dt.weekday().alias("weekday"), "hour").agg(pl.col("usage_kwh").mean().round(TIE_DECIMALS))
+    load = mine.group_by("time").agg(pl.col("usage_kwh").sum())
+    mean = load.group_by(clock.dt.weekday().alias("weekday"), clock.dt.hour().alias("hour")).agg(
+        pl.col("usage_kwh").mean().round(TIE_DECIMALS)
+    )
     top = mean.sort(["usage_kwh", "hour"], descending=[True, False]).group_by("weekday", maintain_order=True).head(MOST_PEAK_HOURS)
     return top.select(pl.lit(city).alias("city"), "weekday", "hour")
 

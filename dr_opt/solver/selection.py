@@ -6,6 +6,8 @@
 __all__ = ['SCHEMA', 'solvers']
 
 # %% ../../nbs/api/21_selection.ipynb #c002
+from math import inf
+
 import polars as pl
 
 from . import continuous, greedy, lp, milp  # noqa: F401  they register their families
@@ -26,6 +28,12 @@ def _limits(backend: Backend) -> str | None:
     return "; ".join(limit for limit in (backend.licence, size, rough) if limit) or None
 
 
+def _from_households(family: Family, name: str) -> int | None:
+    """Households of a block from which `auto` takes a back-end before the others; None: it never does."""
+    whole, least = [other for other in family.backends if backends[other].whole], getattr(family, "whole_from", inf)
+    return int(least) if name in whole[:1] and least < inf else None
+
+
 def _row(family: Family, name: str) -> dict[str, object]:
     """One line of the table. A family that needs no back-end is as good as installed."""
     if name not in backends:
@@ -38,6 +46,7 @@ def _row(family: Family, name: str) -> dict[str, object]:
         "version": backend.version,
         "solves": _solves(backend),
         "auto": preferred.index(name) + 1 if name in preferred else None,
+        "auto_from_households": _from_households(family, name),
         "route": backend.route,
         "limits": _limits(backend),
         "install": backend.install,
@@ -46,7 +55,7 @@ def _row(family: Family, name: str) -> dict[str, object]:
 
 SCHEMA = {
     "family": pl.String, "backend": pl.String, "installed": pl.Boolean, "version": pl.String, "solves": pl.String, "auto": pl.Int64,
-    "route": pl.String, "limits": pl.String, "install": pl.String,
+    "auto_from_households": pl.Int64, "route": pl.String, "limits": pl.String, "install": pl.String,
 }  # fmt: skip
 
 
