@@ -25,8 +25,9 @@ from dr_opt.problem import Limit, Problem, build_problem
 from dr_opt.readings import Readings
 from dr_opt.scenario import Scenario
 from dr_opt.solver.backends import backends
-from dr_opt.solver.base import Effort, Flows, Status, clean, families, solve_problem
+from dr_opt.solver.base import Effort, Flows, Status, achieved, clean, families, solve_problem
 from dr_opt.solver.greedy import ORDERS, greedy_flows
+from dr_opt.solver.translation import first_asked_first
 from dr_opt.synthesis import synthesise
 from dr_opt.tables import check_availability, check_own_energy, example_readings, example_tables
 
@@ -186,6 +187,71 @@ def test_greedy_stays_below_the_optimum(standard: Standard, order: str) -> None:
     assert answer.achieved <= standard.optimum + 1e-6
     assert answer.bound is None
     assert standard.broken(problem, answer.flows) == []
+
+
+# ---- ties --------------------------------------------------------------------------------------------------------
+
+MIDST = ("clarabel", "scs")  # they end in the midst of what is equally good, not at a corner
+CORNERS = [(family, name) for family in ("milp", "lp") for name in installed(family) if name not in MIDST]
+
+
+def asked_of(problem: Problem, family: str, backend: str) -> Flows:
+    return families[family].solve(problem, Effort(backend=backend) if family != "greedy" else Effort()).flows
+
+
+@pytest.mark.parametrize(("family", "backend"), [*CORNERS, ("greedy", "auto")])
+def test_of_equal_destinations_the_nearer_then_the_earlier_is_taken(family: str, backend: str) -> None:
+    """From 03:00: 01:00 and 05:00 are equally near, 00:00 is further away than 05:00."""
+    for clean_hours, taken in (((1, 5), 1), ((0, 1, 5), 1), ((2, 5), 2), ((0, 5), 5), ((4, 5), 4)):
+        marginal = [100 if hour in clean_hours else 800 for hour in range(6)]
+        readings = example_readings({"bala": [0, 0, 0, 1, 0, 0]}, marginal, calendar=SIX_HOURS)
+        [city] = city_arrays(readings)
+        [block] = make_blocks([city], [city.complete & city.good], ["week"])
+        flows = asked_of(build_problem(block, BASE), family, backend)
+        assert flows.destination.tolist() == [taken], clean_hours
+
+
+@pytest.mark.parametrize(("family", "backend"), [*(corner for corner in CORNERS if corner[1] != "prices"), ("greedy", "auto")])
+@pytest.mark.parametrize("cap", [1.0, 2.5])
+def test_of_households_that_are_alike_the_first_is_asked_first(family: str, backend: str, cap: float) -> None:
+    readings = example_readings({name: [1, 0, 0, 0, 0, 0] for name in ("dev", "anita", "chitra", "bala")}, MARGINAL, calendar=SIX_HOURS)
+    [city] = city_arrays(readings)
+    [block] = make_blocks([city], [city.complete & city.good], ["week"])
+    limit = RegionalShiftCap(percent=100, daily_average_load_kwh={"delhi": cap})
+    flows = asked_of(build_problem(block, [*BASE, limit, MaxMovesPerDay()]), family, backend)
+    kwh = np.bincount(flows.customer, flows.kwh, 4)
+    assert block.customers.tolist() == ["anita", "bala", "chitra", "dev"]
+    np.testing.assert_allclose(kwh, np.clip(cap - np.arange(4), 0, 1), atol=1e-6)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(deadline=None, max_examples=60)
+def test_an_exchange_among_the_alike_changes_no_sum_and_no_limit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = [rng.integers(0, 3, 6).tolist() for _ in range(2)]
+    usage = {f"home {k}": kinds[rng.integers(2)] for k in range(6)}
+    readings = example_readings(usage, MARGINAL, calendar=SIX_HOURS)
+    [city] = city_arrays(readings)
+    [block] = make_blocks([city], [city.complete & city.good], ["week"])
+    problem = build_problem(block, [*BASE, NoNewSpike(), MaxMovesPerDay(limit=2), MaxCustomerShift(percent=60)])
+    flows = greedy_flows(problem)
+    if not len(flows):
+        return
+    customers = rng.permutation(6)  # whose plan another like household gets
+    alike = [min(k for k in range(6) if usage[f"home {k}"] == usage[f"home {c}"]) for c in range(6)]
+    taker = np.arange(6)
+    for group in set(alike):
+        members = [c for c in range(6) if alike[c] == group]
+        taker[members] = [c for c in customers if alike[c] == group]
+    mixed = Flows(taker[flows.customer], flows.origin, flows.destination, flows.kwh)
+    ordered = first_asked_first(problem, mixed)
+    assert [alike[c] for c in ordered.customer] == [alike[c] for c in mixed.customer]
+    for same in ("origin", "destination", "kwh"):
+        np.testing.assert_array_equal(getattr(ordered, same), getattr(mixed, same))
+    kwh = np.bincount(ordered.customer, ordered.kwh, 6)
+    assert all(kwh[a] >= kwh[b] - 1e-6 for a in range(6) for b in range(a, 6) if alike[a] == alike[b])
+    held = clean(problem, ordered)
+    assert achieved(problem, held) == pytest.approx(achieved(problem, flows), abs=1e-9) and len(held) == len(flows)
 
 
 def test_every_kind_of_limit_is_touched() -> None:
