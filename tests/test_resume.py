@@ -169,10 +169,25 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert content(tmp_path / "out") == new
 
 
-def test_a_killed_worker_and_then_the_same_command(tmp_path: Path) -> None:
+def clear_away_slowly(seconds: float) -> None:
+    """The standard library takes so long to close the pipe of a broken pool; Python fails if it ends in the middle of that."""
+    from concurrent.futures.process import _ThreadWakeup
+
+    def close(wakeup: Any) -> None:
+        if not wakeup._closed:
+            wakeup._writer.close()
+            time.sleep(seconds)
+            wakeup._closed = True
+            wakeup._reader.close()
+
+    _ThreadWakeup.close = close  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2, 5])
+def test_a_killed_worker_and_then_the_same_command(tmp_path: Path, seconds: float) -> None:
     prepared(tmp_path, "in processes")
     assert run(tmp_path, "whole") == 0
-    process = begin(tmp_path, "out")
+    process = begin(tmp_path, "out", partial(clear_away_slowly, seconds))
     killed = 0
     deadline = time.monotonic() + 60
     while process.is_alive() and not killed and time.monotonic() < deadline:
