@@ -25,9 +25,9 @@ def tied_value(problem: Problem) -> np.ndarray:
     return tied(problem.arcs)
 
 
-def tied(arcs: Arcs, later_g_per_kwh: float = TIE_G_PER_KWH_LATER) -> np.ndarray:
+def tied(arcs: Arcs) -> np.ndarray:
     """(A,) g/kWh: the value of each of these arcs, less what breaks ties; for arcs without a problem."""
-    distance = TIE_G_PER_KWH_MINUTE * np.abs(arcs.minutes) + later_g_per_kwh * (arcs.minutes > 0)
+    distance = TIE_G_PER_KWH_MINUTE * np.abs(arcs.minutes) + TIE_G_PER_KWH_LATER * (arcs.minutes > 0)
     return arcs.value - distance - TIE_G_PER_KWH_SLOT * arcs.destination
 
 # %% ../nbs/api/09_sparse.ipynb #c007

@@ -172,7 +172,7 @@ ROUTED_LANES = 3000  # the most lanes that the master routes
 
 def city_of(market: Market, crowds: Sequence[Crowd], threads: int = 1, team: Team = ALONE) -> City:
     """The city of a market and its crowds. Where a crowd lies on a disk, its groups are written beside it."""
-    rules, value, shares = rules_of(market), tied(market.arcs, later_g_per_kwh=0.0), cut(crowds, team.workers)
+    rules, value, shares = rules_of(market), tied(market.arcs), cut(crowds, team.workers)
     sizes = np.concatenate([np.zeros(0), *team.each(partial(_sizes, threads), shares, show=False)])
     size = np.split(sizes, np.cumsum([len(crowd) for crowd in crowds])[:-1])
     group = _groups(size, [np.asarray(crowd.city) for crowd in crowds])
