@@ -35,6 +35,7 @@ from city_end_to_end import write_readings
 from study_pages import RESULTS, SIZES, TOP, check_pages, check_readme, draw_day, drift, stored, table_page
 
 import dr_opt
+from dr_opt.calendar import OUTSIDE
 from dr_opt.drawing import drawing_on
 from dr_opt.pipeline import make_problems
 from dr_opt.problem import Problem
@@ -515,10 +516,9 @@ def grams_within_limits(problem: Problem, requests: pl.DataFrame) -> float:
     block = problem.block
     known = pl.DataFrame({"city": [block.cities[g].name for g in block.city], "customer_id": block.customers.tolist()})
     mine = requests.join(known.with_row_index("customer"), on=["city", "customer_id"])
-    ends = [mine[name].dt.epoch("s").to_numpy() // 60 for name in ("time", "to")]
-    slots = [np.minimum(np.searchsorted(block.slots.minute, end), len(block.slots) - 1) for end in ends]
-    inside = np.logical_and.reduce([block.slots.minute[slot] == end for slot, end in zip(slots, ends, strict=True)])
-    flows = Flows(mine["customer"].to_numpy().astype(np.int64), *slots, mine["kwh"].to_numpy()).keep(inside)
+    origin, destination = (block.slots.starting_at(mine[name].dt.epoch("s").to_numpy() // 60) for name in ("time", "to"))
+    inside = (origin != OUTSIDE) & (destination != OUTSIDE)
+    flows = Flows(mine["customer"].to_numpy().astype(np.int64), origin, destination, mine["kwh"].to_numpy()).keep(inside)
     return achieved(problem, clean(problem, on_arcs(problem, flows)))
 
 

@@ -129,6 +129,11 @@ class Slots:
         arrays = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "slot_minutes"}
         return Slots(**arrays, slot_minutes=self.slot_minutes)
 
+    def starting_at(self, minutes: np.ndarray) -> np.ndarray:
+        """The slot that starts at each of these minutes, `OUTSIDE` where none does; for slots in the order of time."""
+        slot = np.minimum(np.searchsorted(self.minute, minutes), len(self) - 1)
+        return np.where(self.minute[slot] == minutes, slot, OUTSIDE)
+
     def period(self, name: str) -> np.ndarray:
         """The label of each slot's day, week, month or year; 0 everywhere for `data` (all its days) and `run` (all its cities too)."""
         return np.zeros(len(self), np.int64) if name in ("data", "run") else getattr(self, name)

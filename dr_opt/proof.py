@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from .basics import InputError
-from .calendar import Calendar, day_of_number
+from .calendar import OUTSIDE, Calendar, day_of_number
 from .comparison import CLAIMED, RELATIVE, agree, difference, table_checks
 from .models import priced
 from .preparation import make_problems
@@ -80,15 +80,13 @@ def used_by_shifts(problem: Problem, shifts: pl.DataFrame) -> np.ndarray:
     """(R,) kWh: what the shifts of a plan (`city, original_time, shifted_time, kwh`) use of each row of a block."""
     block = problem.block
     number = {city.name: g for g, city in enumerate(block.cities)}
-    minute = block.slots.minute
     moved = []
     for time in ("original_time", "shifted_time"):
         at = shifts.group_by("city", time).agg(pl.col("kwh").sum()).filter(pl.col("city").is_in(list(number)))
-        when = at[time].dt.epoch("s").to_numpy() // 60
-        slot = np.minimum(np.searchsorted(minute, when), len(minute) - 1)
-        here = minute[slot] == when
+        slot = block.slots.starting_at(at[time].dt.epoch("s").to_numpy() // 60)
+        here = slot != OUTSIDE
         column = block.city_column(np.array([number[name] for name in at["city"]], np.int64), slot)
-        moved.append(np.bincount(column[here], at["kwh"].to_numpy()[here], len(block.cities) * len(minute)))
+        moved.append(np.bincount(column[here], at["kwh"].to_numpy()[here], len(block.cities) * len(block.slots)))
     rows = [np.zeros(0)]
     for s in problem.city_sums:
         use = np.zeros(len(s.limit_kwh))
