@@ -218,7 +218,7 @@ def _claims(run: ShardedRun, scenario: Scenario, shards: Shards) -> Solved:
         grams_objective=value is None,
         min_saving_g_per_kwh=value,
         prices=prices,
-        notes=tuple(notes_on(run, scenario.model.least_total_kwh, len(run.blocks))),
+        notes=tuple(notes_on(run, scenario, len(run.blocks))),
     )
 
 

@@ -13,8 +13,11 @@ from dr_opt.calendar import Calendar
 from dr_opt.constraints.behavioural import PeakHourComfort
 from dr_opt.constraints.technical import NoNewSpike, RegionalShiftCap
 from dr_opt.metrics import SHIFT_COLUMNS, FigureTables, expand_shifts, figures, metrics, register_metric
+from dr_opt.pipeline import optimise
 from dr_opt.readings import Readings, handle_missing
 from dr_opt.result_tables import city_day_table, city_month_table, customer_day_table, customer_table, load_table, optimised_usage_table
+from dr_opt.scenario import Scenario
+from dr_opt.synthesis import synthesise
 from dr_opt.tables import Period, Tables, example_readings, example_tables, labelled_readings, selection
 
 HOURLY = Calendar(slot_minutes=60, day_boundaries=(0, 5))
@@ -263,3 +266,19 @@ def test_a_figure_is_never_nan() -> None:
         assert figures(random_tables(2))["total"]["odd"] is None
     finally:
         del metrics["odd"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        ({"cities": ["delhi"]}, "(cities)"),
+        ({"period": {"start": "2025-11-04"}, "customers": {"exclude": ["delhi-0000002"]}}, "(period, customers)"),
+    ],
+)
+def test_a_plan_of_a_part_says_what_its_shares_are_of(changes: dict[str, Any], told: str) -> None:
+    scenario = Scenario.from_mapping({"solver": {"family": "greedy"}, "progress": False, **changes})
+    summary = optimise(synthesise(("delhi", "mumbai"), 6, 3), scenario).summary
+    notes = [note for note in summary["data_report"]["notes"] if note.startswith("Only a part of the readings is planned")]
+    assert len(notes) == bool(told)
+    assert all(told in note for note in notes)
