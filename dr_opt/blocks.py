@@ -96,9 +96,9 @@ def _one_city(name: str, part: pl.DataFrame, slots: Slots) -> City:
     row = ids.rle_id().to_numpy()
     column = (part["time"].dt.epoch("s").to_numpy() // 60 - slots.minute[0]) // slots.slot_minutes
     shape = (int(row[-1]) + 1, len(slots))
-    marginal, average = (_factors(part[f"{kind}_g_per_kwh"], row, column, shape) for kind in ("marginal", "average"))
-    if len(marginal) != len(average):  # one of them differs by customer: then both are kept by customer
-        marginal, average = (np.broadcast_to(matrix, shape) for matrix in (marginal, average))
+    given = [part[f"{kind}_g_per_kwh"] for kind in ("marginal", "average")]
+    lines = [line for factors in given if (line := _line(factors, column, len(slots))) is not None]
+    marginal, average = lines if len(lines) == 2 else [_scattered(f.to_numpy(), row, column, shape, np.nan) for f in given]
     return City(
         name=name,
         customers=np.array(ids.unique(maintain_order=True).to_list(), dtype=object),
@@ -117,13 +117,13 @@ def _scattered(values: np.ndarray, row: np.ndarray, column: np.ndarray, shape: t
     return matrix
 
 
-def _factors(given: pl.Series, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """One line of factors (1, T) where no slot has two different ones, else a line per customer (C, T); NaN where unknown."""
+def _line(given: pl.Series, column: np.ndarray, slots: int) -> np.ndarray | None:
+    """One line of factors (1, T), NaN where unknown; None where a slot has two different ones."""
     known = pl.DataFrame({"column": column, "factor": given}).drop_nulls()
     by_slot = known.group_by("column").agg(low=pl.col("factor").min(), high=pl.col("factor").max())
     if not bool((by_slot["low"] == by_slot["high"]).all()):
-        return _scattered(given.to_numpy(), row, column, shape, np.nan)
-    line = np.full((1, shape[1]), np.nan)
+        return None
+    line = np.full((1, slots), np.nan)
     line[0, by_slot["column"].to_numpy()] = by_slot["low"].to_numpy()
     return line
 

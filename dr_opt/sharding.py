@@ -247,9 +247,9 @@ def _settled(
     show: bool,
 ) -> Shards:
     """The shards with their factors, their gaps dealt with, and their account."""
-    lines, single = _lines(table, slots), _single(parts, slots)
+    lines = _lines(table, slots)
     nobody = Account({}, datetime.max, datetime.min, {}, ())
-    shards = Shards(calendar, slots, parts, lines, single, {}, {}, report, nobody)
+    shards = Shards(calendar, slots, parts, lines, {}, {}, report, nobody)
     first = team.each(partial(_seen, shards), range(len(parts)), "counting days", show, "shard")
     report = report.with_entries(sum_of([one.lacking for one in first]))
     account = sum_of([one.account for one in first])
@@ -290,15 +290,6 @@ def _lines(table: pl.DataFrame, slots: Slots) -> dict[str, np.ndarray]:
         lines[str(city)] = np.full((2, len(slots)), np.nan)
         lines[str(city)][:, column] = part.select(FACTORS).to_numpy().T
     return lines
-
-
-def _single(parts: Sequence[Part], slots: Slots) -> dict[str, tuple[bool, bool]]:
-    """For each city, whether no two customers differ in marginal and in average factors."""
-    found = {}
-    for city in dict.fromkeys(part.city for part in parts):
-        low, high = range_of_parts(parts, city, slots)
-        found[city] = tuple(bool(((low[k] == high[k]) | np.isnan(low[k])).all()) for k in range(2))
-    return found  # type: ignore[return-value]
 
 
 def _totals(shards: Shards) -> dict[str, CityTotals]:
@@ -357,7 +348,7 @@ def _interpolated(shards: Shards, table: pl.DataFrame, report: DataReport, team:
     found = [one for one in team.each(partial(_filled, shards, same, table), every, "filling gaps", show, "shard") if one]
     parts = [replace(part, even=part.even and same.get(part.city, False)) for part in shards.parts]
     parts = [part if part.city in lines else _ranged_again(part) for part in parts]
-    after = replace(shards, parts=parts, lines=lines, single=_single(parts, shards.slots))
+    after = replace(shards, parts=parts, lines=lines)
     counted_again = team.each(partial(_counted_again, after), every, "counting days", show, "shard")
     account = sum_of([one[0] for one in counted_again])
     read = _read(parts, [one[2] for one in counted_again])

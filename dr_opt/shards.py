@@ -48,7 +48,6 @@ class Shards:
     slots: Slots
     parts: Sequence[Part]
     lines: Mapping[str, np.ndarray]
-    single: Mapping[str, tuple[bool, bool]]  # whether no two customers of a city differ in marginal, average factors
     whole: Mapping[str, CityTotals]
     read: Mapping[str, np.ndarray]  # (T,) bool for each city, whether it has a row in the slot
     report: DataReport
@@ -81,22 +80,15 @@ class Shards:
 
     def city(self, number: int) -> City:
         """A shard as a city of which it holds some customers."""
-        part, factors = self.parts[number], self.factors(number)
-        if part.city not in self.lines:
-            factors = np.stack([self._for_all(part, k, factors[k]) for k in range(2)])
-        good = self.quality(number) == 1
-        marginal, average = factors
-        return City(part.city, ids_of_part(part), self.slots, self.usage(number), good, marginal, average, whole=self.whole[part.city])
+        part, quality, (marginal, average) = self.parts[number], self.quality(number), self.factors(number)
+        if part.city not in self.lines:  # a slot without a row has no factors either
+            marginal, average = (np.where(quality > 0, matrix, np.nan) for matrix in (marginal, average))
+        who, usage, whole = ids_of_part(part), self.usage(number), self.whole[part.city]
+        return City(part.city, who, self.slots, usage, quality == 1, marginal, average, whole=whole)
 
     def range_of(self, city: str) -> tuple[np.ndarray, np.ndarray]:
         """(2, T) the lowest and the highest factors of a city's customers, NaN where unknown."""
         return range_of_parts(self.parts, city, self.slots)
-
-    def _for_all(self, part: Part, kind: int, factors: np.ndarray) -> np.ndarray:
-        """(C, T): one kind of factors of a city that does not share both; a kind that it shares holds in every slot."""
-        if not self.single[part.city][kind]:
-            return factors
-        return np.broadcast_to(self.range_of(part.city)[1][kind], factors.shape)
 
     @cached_property
     def fingerprint(self) -> str:

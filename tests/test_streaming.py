@@ -22,7 +22,7 @@ from dr_opt.comparison import agree
 from dr_opt.intake import FactorColumns, ReadingRules
 from dr_opt.metrics import FigureTables, metrics, register_metric
 from dr_opt.models import priced
-from dr_opt.pipeline import AuditError, Run, broken_in_words, solved, with_enough
+from dr_opt.pipeline import AuditError, Run, broken_in_words, optimise, solved, with_enough
 from dr_opt.plan import Plan, assemble, read_plan
 from dr_opt.preparation import make_problems, readings_of
 from dr_opt.problem import Problem, limits
@@ -78,6 +78,10 @@ def own_factors(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.col("ca_id").str.ends_with("3")).then(pl.col(MARGINAL) + 5).otherwise(MARGINAL).alias(MARGINAL))
 
 
+def own_averages(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.when(pl.col("ca_id").str.ends_with("3")).then(pl.col(AVERAGE) + 5).otherwise(AVERAGE).alias(AVERAGE))
+
+
 def lacking_factors(frame: pl.DataFrame) -> pl.DataFrame:
     r = draw(frame, 2)
     marginal, average = pl.when(r < 0.01).then(None).otherwise(MARGINAL), pl.when(r > 0.99).then(None).otherwise(AVERAGE)
@@ -105,6 +109,7 @@ DATA = {
     "own factors": own_factors,
     "lacking factors": lacking_factors,
     "own and lacking factors, gaps": lambda f: lacking_factors(own_factors(gaps(f))),
+    "own averages, lacking factors": lambda f: lacking_factors(own_averages(f)),
     "nameless rows": nameless,
     "households that come later": latecomers,
     "no average factors": lambda f: f.with_columns(pl.lit(None, pl.Float64).alias(AVERAGE)),
@@ -299,6 +304,21 @@ def test_a_plan_does_not_depend_on_the_shards(rows: int, tmp_path: Path) -> None
         stream(tmp_path / str(k), scenario_of({}, size), frame)
     for name in ("shifts.parquet", "prices.parquet"):
         assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
+
+
+@pytest.mark.parametrize("own", [own_averages, own_factors])
+def test_a_factor_that_a_household_of_its_own_lacks_stays_unknown(own: Any, tmp_path: Path) -> None:
+    """Where customers differ in one kind of factors, what one lacks of the other is not taken from the rest, in memory and from disk."""
+    r = draw(three_cities(12, 3), 7)
+    marginal, average = pl.when(r < 0.004).then(None).otherwise(MARGINAL), pl.when(r > 0.7).then(None).otherwise(AVERAGE)
+    frame = own(three_cities(12, 3)).with_columns(marginal.alias(MARGINAL), average.alias(AVERAGE))
+    limits = {"no_average_increase": {}, "max_moves_per_day": {"limit": 6}, "max_moves_per_week": None}
+    plan = optimise(frame, Scenario.from_mapping({"progress": False, "constraints": limits, "solver": {"family": "greedy"}}))
+    lacking = {(c, day) for c, day in frame.filter(pl.col(MARGINAL).is_null()).select("ca_id", pl.col("date").dt.date()).iter_rows()}
+    assert lacking and len(plan.shifts)
+    assert not lacking & set(plan.shifts.select("customer_id", "day").iter_rows())
+    assert plan.shifts["average_g_delta"].null_count() == 0
+    assert stream(tmp_path / "out", scenario_of({"constraints": limits}), frame)["total"]["moves"]
 
 
 def test_where_nobody_can_be_asked(tmp_path: Path) -> None:
