@@ -190,10 +190,12 @@ class _Draft:
         return ShardedBlock(self.outline, market, self.folders, tuple(self.movable), self.outline.block.take)
 
 
-def _profile_keys(problem: Problem, crowd: Crowd) -> Iterator[tuple[int, tuple]]:
-    """The number of each profile in the market, and what orders it: part, city, whether factors are a customer's, whose, availability."""
+def _profile_keys(problem: Problem, crowd: Crowd, shared: Sequence[bool]) -> Iterator[tuple[int, tuple]]:
+    """The number of each profile in the market, and what orders it: part, city, whether factors are a customer's, whose, availability.
+
+    `shared` says of each city whether all its customers have the same factors, which a shard with one customer cannot know.
+    """
     block = problem.block
-    shared = [city.factors_shared for city in block.cities]
     for part in range(crowd.profile.shape[1]):
         inside = problem.part == part
         known = np.flatnonzero(crowd.profile[:, part] >= 0)
@@ -228,18 +230,19 @@ def _built(
         block = make_block(cities, take, [may if c is city else np.zeros((0, len(shards.slots)), bool) for c in cities], used)
         if block is not None:
             problem = build_problem(block, ground.limits, ground.scenario.constraints.count_pairs)
-            found.append(_laid_down(draft, problem, folder / f"block-{draft}" / str(number), keep_movable))
+            place, shared = folder / f"block-{draft}" / str(number), [name in shards.lines for name in names]
+            found.append(_laid_down(draft, problem, place, shared, keep_movable))
     return found
 
 
-def _laid_down(draft: int, problem: Problem, place: Path, keep_movable: bool) -> _Piece:
+def _laid_down(draft: int, problem: Problem, place: Path, shared: Sequence[bool], keep_movable: bool) -> _Piece:
     """The problem of a shard as a crowd on the disk, and what else is needed of it."""
     gathering = Gathering()
     crowd = gathering.add(problem)
     (place / "crowd").mkdir(parents=True, exist_ok=True)
     save_crowd(crowd, place / "crowd")
     np.save(place / "rows.npy", problem.block.row)
-    keys, movable = tuple(_profile_keys(problem, crowd)), movable_sums(problem) if keep_movable else None
+    keys, movable = tuple(_profile_keys(problem, crowd, shared)), movable_sums(problem) if keep_movable else None
     return _Piece(draft, place, hollow(problem), gathering.market, keys, movable)
 
 # %% ../nbs/api/26_shard_problems.ipynb #c015

@@ -205,7 +205,8 @@ def _shown(frame: Frame, run: ShardedRun, place: Path, wanted: Sequence[str], nu
 def _claims(run: ShardedRun, scenario: Scenario, shards: Shards) -> Solved:
     """What the summary says of the solver."""
     family, value = families[scenario.solver.family], run.min_saving_g_per_kwh
-    prices = prices_table([block.outline for block in run.blocks], run.prices, run.used, scenario.calendar)
+    idle = all(status is Status.NOTHING for status in run.statuses)  # then nobody asked for prices
+    prices = None if idle else prices_table([block.outline for block in run.blocks], run.prices, run.used, scenario.calendar)
     return Solved(
         shifts=empty_shifts(scenario.calendar),
         family=family.name,
@@ -214,7 +215,7 @@ def _claims(run: ShardedRun, scenario: Scenario, shards: Shards) -> Solved:
         objective=objective_name(family, value),
         achieved=run.achieved,
         bound=run.bound,
-        price_bound=run.bound,
+        price_bound=None if idle else run.bound,
         grams_objective=value is None,
         min_saving_g_per_kwh=value,
         prices=prices,

@@ -262,6 +262,7 @@ PLANS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "two customers": (lambda f: f, {"customers": {"include": ["delhi-0000002", "mumbai-0000005"]}}),
     "days that wrap": (lambda f: gaps(f, 0.003), {"calendar": {"day_boundaries": [6, 5]}}),
+    "nothing that can move": (lambda f: f, {"constraints": {"min_move_size": {"percent_of_day": 100}}}),
     "every reading after shifting": (lambda f: gaps(f, 0.003), {"output": {"optimised_usage": True, "csv": True}}),
 }  # fmt: skip
 
@@ -327,6 +328,18 @@ def test_where_nobody_can_be_asked(tmp_path: Path) -> None:
     assert summary["total"]["moves"] == 0
     assert "No household has a complete day" in summary["data_report"]["notes"][-1]
     assert len(read_plan(tmp_path / "out").shifts) == 0
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_shards_of_one_customer_each_with_factors_of_its_own(seed: int, tmp_path: Path) -> None:
+    """Such a shard cannot know that others have other factors; the order of profiles, and so of ties, is the same."""
+    rng, frame = np.random.default_rng(seed), three_cities(8, 4)
+    usage, marginal = (pl.Series(rng.choice(levels, len(frame))) for levels in ([0.5, 1.0], [400.0, 500.0, 600.0]))
+    frame = gaps(frame.with_columns(usage.alias("value"), marginal.alias(MARGINAL)), 0.003)
+    for k, rows in enumerate((192, 10**9)):
+        stream(tmp_path / str(k), scenario_of({}, rows), frame)
+    assert len(read_plan(tmp_path / "0").shifts) > 0
+    assert (tmp_path / "0/shifts.parquet").read_bytes() == (tmp_path / "1/shifts.parquet").read_bytes()
 
 
 # What goes wrong
