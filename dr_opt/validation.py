@@ -165,7 +165,8 @@ def validate(frame: pl.DataFrame, rules: ReadingRules) -> tuple[pl.DataFrame, Da
     refuse_spacing(strange_spacing(frame, rules.calendar), rules.calendar)
     frame, off_grid = drop_off_grid(frame, rules.calendar)
     if len(frame):
-        refuse_span(*frame.select(first=pl.col("time").min(), last=pl.col("time").max()).cast(pl.Int64).row(0), rules.calendar)
+        first, last = frame.select(first=pl.col("time").min(), last=pl.col("time").max()).cast(pl.Int64).row(0)
+        refuse_span(first, last, rules.calendar)
     frame, doubles = settle_duplicates(frame)
     frame, unusable = judge_usage(frame, rules.slot_limit_kwh)
     report = report.with_entries(*nameless, *off_grid, *doubles, *unusable).with_notes(*notes)
