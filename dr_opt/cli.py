@@ -15,13 +15,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from .basics import DrOptError, InputError, listed
+from .basics import DrOptError, InputError, listed, usable_path
 from .parallel import join_ranks, leave
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class _Commands(click.Group):
         join_ranks()
         if args is None:  # as a program, and not from Python
             _heed_interrupts()
+            _write_every_letter()
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words  # wherever it stands
         try:
@@ -64,6 +66,9 @@ class _Commands(click.Group):
             code = 2
         except click.ClickException as wrong:
             say(f"error: {_sentence(wrong)}")
+            code = 2
+        except MemoryError as wrong:
+            say(f"error: There is not enough memory ({wrong or 'none is left'}). Plan fewer customers or days, or use a larger machine.")
             code = 2
         except DrOptError as wrong:
             for fault in wrong.faults:
@@ -91,6 +96,13 @@ def _heed_interrupts() -> None:
         os._exit(130)
 
     Thread(target=wait, daemon=True).start()
+
+
+def _write_every_letter() -> None:
+    """What goes into a file or a pipe is UTF-8, whatever the system's habit; a screen that lacks a letter shows another in its place."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        own_choice = sys.stdout.isatty() or os.environ.get("PYTHONIOENCODING")
+        sys.stdout.reconfigure(encoding=None if own_choice else "utf-8", errors="replace")
 
 
 def _sentence(wrong: click.ClickException) -> str:
@@ -146,7 +158,7 @@ def _finish(scenario: "Scenario", out: str, figures: bool, verbose: bool, fresh:
 
     if not scenario.solver.gives_plan:
         raise InputError("solver.repair is false, and a relaxation is no plan to write. Leave it true, or use dr_opt.optimise in Python.")
-    place = Path(out).expanduser().resolve()
+    place = usable_path(out).resolve()
     recover(place)
     refuse_foreign(place, out)  # before the long work, not after it
     for warning in scenario.warnings():

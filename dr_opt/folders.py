@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from .basics import InputError, listed
+from .basics import InputError, listed, usable_path
 
 # %% ../nbs/api/25_folders.ipynb #c005
 MADE_BY = "dr_opt"
@@ -116,7 +116,7 @@ def _alone(parent: Path) -> Iterator[None]:
 # %% ../nbs/api/25_folders.ipynb #c017
 def recover(folder: str | Path) -> None:
     """Makes the folder whole after a swap that was cut off: the new one if it was complete, else the old one."""
-    place = Path(folder).expanduser().resolve()
+    place = usable_path(folder).resolve()
     if not place.exists() and place.parent.is_dir():
         with _alone(place.parent):
             _recover(place)
@@ -175,7 +175,7 @@ def _building(place: Path) -> Path:
 @contextmanager
 def work_folder(folder: str | Path) -> Iterator[Path]:
     """A hidden folder beside `folder` for what is needed during the block only; it is removed at the end, whatever happens."""
-    work = _building(Path(folder).expanduser().resolve())
+    work = _building(usable_path(folder).resolve())
     with disk_faults(f"There is no working beside '{folder}'", "Choose another folder, or make room there."):
         try:
             work.mkdir(parents=True)
@@ -191,7 +191,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     What others have put into a folder of ours is carried over. Raises `InputError` where the place is taken by something that
     is not ours, or cannot be written; then, as after any other error in the block, nothing has changed.
     """
-    place = Path(folder).expanduser().resolve()
+    place = usable_path(folder).resolve()
     building = _building(place)
     with disk_faults(f"Results cannot be written to '{folder}'", "Choose another folder, or make room there."):
         try:
@@ -222,7 +222,7 @@ def _staying_inside(place: Path) -> Iterator[None]:
 # %% ../nbs/api/25_folders.ipynb #c037
 def write_file(path: str | Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file beside `path`, then puts it in place. Raises `InputError` where it cannot be written."""
-    place = Path(path).expanduser()
+    place = usable_path(path)
     building = place.with_name(f".{place.name}.{MADE_BY}-{uuid.uuid4().hex[:8]}")
     with disk_faults(f"'{path}' cannot be written", "Choose another place, or make room there."):
         try:

@@ -12,7 +12,7 @@ __all__ = ['UsageUnit', 'FactorUnit', 'GRAMS_PER_KWH', 'QUALITY', 'DEFAULT_RULES
 import glob
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from .basics import InputError, Parameters, listed, nearest, parameter, progress
+from .basics import InputError, Parameters, listed, nearest, parameter, progress, usable_path
 from .calendar import Calendar
 
 # %% ../nbs/api/02_intake.ipynb #c007
@@ -87,7 +87,10 @@ class ReadingRules:
             *choice_faults("factor_unit", self.factor_unit, tuple(GRAMS_PER_KWH)),
             *choice_faults("time_label", self.time_label, ("start", "end")),
         ]
-        if not self.max_plausible_kwh > 0:
+        for name, kind in (("columns", Columns), ("factor_columns", FactorColumns), ("calendar", Calendar)):
+            if not isinstance(getattr(self, name), kind):
+                faults.append(f"{name} is of the type {type(getattr(self, name)).__name__}. Give a dr_opt.{kind.__name__}(…).")
+        if not isinstance(self.max_plausible_kwh, int | float) or not self.max_plausible_kwh > 0:
             faults.append(f"max_plausible_kwh is {self.max_plausible_kwh}. Give the most kWh that one household can use in half an hour.")
         if faults:
             raise InputError(*faults)
@@ -112,16 +115,19 @@ CSV_ENDS = (".csv", ".csv.gz")
 
 def files_of(source: str | Path, name: str) -> list[Path]:
     """The files that `source` (file, folder or pattern) stands for, in order of their names."""
-    path = Path(source).expanduser()
+    path = usable_path(source)
     found: list[Path] = []
     if path.is_dir():
-        found, lacking = sorted(path.rglob("*.parquet")), f"is a folder without parquet files. For csv give a pattern, '{source}/*.csv'."
+        shown = (f for f in path.rglob("*.parquet") if not any(part.startswith(".") for part in f.relative_to(path).parts))
+        found, lacking = sorted(shown), f"is a folder without parquet files. For csv give a pattern, '{source}/*.csv'."
     elif path.is_file():
         found, lacking = [path], ""
     elif glob.has_magic(str(source)):
         found, lacking = sorted(Path(f) for f in glob.glob(str(path), recursive=True)), "matches no file. Check the pattern."
     else:
-        near = nearest(path.name, (f.name for f in path.parent.iterdir())) if path.parent.is_dir() else None
+        near = None
+        with suppress(OSError):  # the folder may not be there, or not be readable
+            near = nearest(path.name, (f.name for f in path.parent.iterdir()))
         lacking = "does not exist. " + (f"Did you mean '{near}'?" if near else "Check the path.")
     if not found:
         raise InputError(f"{name} '{source}' {lacking}")
@@ -132,10 +138,10 @@ def files_of(source: str | Path, name: str) -> list[Path]:
 
 
 def _scan(file: Path) -> pl.LazyFrame:
-    """One file, lazily; csv as text throughout, so that identifiers keep their leading zeros."""
+    """One file, lazily, whatever brackets its name holds; csv as text throughout, so that identifiers keep their leading zeros."""
     if file.suffix.lower() == ".parquet":
-        return pl.scan_parquet(file, hive_partitioning="=" in file.parent.name)
-    return pl.scan_csv(file, infer_schema=False)
+        return pl.scan_parquet(file, glob=False, hive_partitioning="=" in file.parent.name)
+    return pl.scan_csv(file, glob=False, infer_schema=False)
 
 
 def rows_in(source: object) -> int:
@@ -180,10 +186,12 @@ def _mapping_faults(schema: pl.Schema, wanted: Wanted, group: str, where: str, t
     faults, named = [], [column for column in wanted.values() if column]
     for role, column in wanted.items():
         key = f"{group}.{role}"
-        if column and column not in schema:
+        if column is not None and column not in schema:
             near = nearest(column, (name for name in schema if name not in named))
             hint = (f"Did you mean '{near}'?" if near else f"Set {key} to the column that holds it.") + INSTEAD.get(key, "")
             faults.append(f"{key} names '{column}', which is not among the columns of {where} ({listed(schema, most=12)}). {hint}")
+        elif column and f"{column}_duplicated_0" in schema:  # what polars calls the second of a csv
+            faults.append(f"{key} names '{column}', which several columns of {where} are called. Give each its own name.")
         elif column and named.count(column) > 1:
             faults.append(f"{key} names '{column}', which another role has as well. Give each its own column.")
         elif column:

@@ -18,7 +18,7 @@ import polars as pl
 from .calendar import Calendar
 from .dealing import NO_NAME, Cut, Dealt, InPlace, Raw, arrays_of, in_order
 from .intake import OUR_NAMES, Finding, ReadingRules, reading_in_words
-from .validation import FACTORS, KEYS, drop_off_grid, judge_usage, off_grid, settle_duplicates, strange_spacing
+from .validation import FACTORS, KEYS, drop_off_grid, judge_usage, off_grid, refuse_span, settle_duplicates, strange_spacing
 
 # %% ../nbs/api/25_parts.ipynb #c005
 def nothing_found(rules: ReadingRules) -> dict[str, Finding]:
@@ -85,8 +85,9 @@ def _columns(raw: Raw, customers: int, calendar: Calendar) -> tuple[int, int, np
     distinct = times_of(time, calendar).unique().sort()
     if distinct.to_frame().select(off_grid(calendar).any()).item():
         return None
-    first, step = int(distinct.to_physical()[0]), calendar.slot_minutes * 60_000_000
-    return first // 60_000_000, (int(distinct.to_physical()[-1]) - first) // step + 1, (time - first) // step
+    first, last, step = *(int(distinct.to_physical()[k]) for k in (0, -1)), calendar.slot_minutes * 60_000_000
+    refuse_span(first, last, calendar)
+    return first // 60_000_000, (last - first) // step + 1, (time - first) // step
 
 
 def _put(values: np.ndarray, raw: Raw, shape: tuple[int, int], column: np.ndarray) -> np.ndarray:
@@ -200,8 +201,9 @@ def _one_by_one(raw: Raw, cut: Cut, rules: ReadingRules) -> _Placed | None:
     customer = frame["customer_id"].cast(pl.Enum(cut.customers)).to_physical().to_numpy().astype(np.int64)
     time, values = arrays_of(frame, ["usage_kwh", *(f for f in FACTORS if f in raw.values)])
     settled = Raw(customer, time, values, raw.nameless)
-    first, step = int(time.min()), rules.calendar.slot_minutes * 60_000_000
-    column, width = (time - first) // step, int((int(time.max()) - first) // step + 1)
+    first, last, step = int(time.min()), int(time.max()), rules.calendar.slot_minutes * 60_000_000
+    refuse_span(first, last, rules.calendar)
+    column, width = (time - first) // step, (last - first) // step + 1
     shape = (len(cut.customers), width)
     marked = {"present": np.ones(len(time)), "good": np.where((frame["quality"] == "good").to_numpy(), 1.0, np.nan)}
     usage, *factors = (_scattered(settled, values[name], shape, column) for name in values)

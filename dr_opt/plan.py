@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from . import __version__
-from .basics import InputError, listed
+from .basics import InputError, listed, usable_path
 from .calendar import Calendar
 from .comparison import CLAIMED, agree, figure_check, table_checks
 from .constraints.conservation import IntraCustomer
@@ -128,10 +128,10 @@ class Summary(Mapping[str, Any]):
     def lines(self, every: bool = False) -> list[list[str]]:
         """The table that is shown: a heading, and a row for each headline figure, or for every one, with its unit."""
         cities = self["cities"] if len(self["cities"]) <= MOST_CITIES else {}
-        parts = cities if len(cities) == 1 else {"total": self["total"], **cities}
+        parts = [*([] if len(cities) == 1 else [("total", self["total"])]), *cities.items()]
         shown = {name: metrics.get(name) for name in self["total"] if every or name not in metrics or metrics[name].headline}
-        figures = ([name, m.unit if m else "", *alike([p.get(name) for p in parts.values()])] for name, m in shown.items())
-        return [["figure", "unit", *parts], *figures]
+        figures = ([name, m.unit if m else "", *alike([p.get(name) for _, p in parts])] for name, m in shown.items())
+        return [["figure", "unit", *(heading for heading, _ in parts)], *figures]
 
     def text(self, every: bool = False) -> str:
         """The summary for a terminal, with the headline figures or with every one."""
@@ -217,6 +217,9 @@ class Plan:
         """The plain tables, from the bare columns of the shifts and the readings. Raises `InputError` without readings."""
         if self.readings is None:
             raise InputError("The plan was read without its readings. Give them: read_plan(folder, readings).")
+        if not isinstance(self.readings, Readings):
+            kind = type(self.readings).__name__
+            raise InputError(f"readings is of the type {kind}. Give what dr_opt.read_readings makes of it.")
         return plain_tables(self.shifts, self.readings, self.scenario)
 
     def audit(self, readings: Readings | None = None, problems: Sequence[Problem] | None = None) -> pl.DataFrame:
@@ -431,7 +434,7 @@ def read_plan(folder: str | Path, readings: Readings | None = None, without: Col
     The rows of the tables named in `without` are not read. Raises `InputError` where the folder is not one of
     ours, or a file is missing or damaged.
     """
-    place = Path(folder).expanduser().resolve()
+    place = usable_path(folder).resolve()
     with suppress(OSError):
         recover(place)
     if not place.is_dir():
@@ -512,5 +515,5 @@ def audit_folder(folder: str | Path, readings_path: str | Path | None = None) ->
     plan = read_plan(folder)
     scenario = plan.scenario
     if readings_path is not None:
-        scenario = scenario.replace({"readings": str(Path(readings_path).expanduser().resolve())})
+        scenario = scenario.replace({"readings": str(usable_path(readings_path).resolve())})
     return plan.audit(handle_missing(scenario.read(), scenario.missing))

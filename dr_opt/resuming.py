@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .basics import DrOptError, InputError, listed
+from .basics import DrOptError, InputError, listed, usable_path
 from .folders import beside, disk_faults
 from .keeping import FORGET, Keep
 
@@ -55,7 +55,7 @@ class Work:
 
     def __init__(self, folder: str | Path, fresh: bool = False, tell: Callable[[str], object] = lambda text: None):
         self.named, self.fresh, self.tell = folder, fresh, tell
-        self.place = beside(Path(folder).expanduser().resolve(), "work")
+        self.place = beside(usable_path(folder).resolve(), "work")
         self.keep = FORGET
         self._locks = ExitStack()
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue, PrivateAttr, ValidationError, field_validator, model_validator
 
-from .basics import InputError, Parameters, nearest, parameter
+from .basics import InputError, Parameters, nearest, parameter, usable_path
 from .calendar import Calendar
 from .constraints.behavioural import MaxCustomerShift, MaxMovesPerDay, MaxMovesPerWeek, MaxShiftWindow, MinMoveSize, PeakHourComfort
 from .constraints.conservation import Conservation, IntraCustomer, MinDayPotential, NoAverageIncrease, OnlySavingMoves
@@ -131,7 +131,7 @@ class Parallel(Parameters):
 
     enabled: bool = parameter(False, "true: share the work among workers.")
     method: Literal["process", "thread", "mpi"] | None = parameter(None, "How; null: one is picked when enabled.")
-    workers: int | None = parameter(None, "How many; null: one per core. Under mpi, mpiexec says how many.", "workers", ge=1)
+    workers: int | None = parameter(None, "How many; null: one per core. Under mpi, mpiexec says how many.", "workers", ge=1, le=1024)
 
 
 class Streaming(Parameters):
@@ -217,9 +217,13 @@ class Scenario(Parameters):
     """Everything a plan depends on, in one place."""
 
     name: str = parameter("dr_opt", "What the plan is called.")
-    readings: str = parameter("demo", "Parquet (file, folder or pattern), csv, or demo: invented ones; relative to this file.")
+    readings: str = parameter(
+        "demo", "Parquet (file, folder or pattern), csv, or demo: invented ones; relative to this file.", min_length=1
+    )
     demo: Demo = parameter(Demo(), "The size of the invented readings, where readings is demo.")
-    factors: str | None = parameter(None, "Table of emission factors, joined by time (and city, where it has one); null: in the readings.")
+    factors: str | None = parameter(
+        None, "Table of emission factors, joined by time (and city, where it has one); null: in the readings.", min_length=1
+    )
     columns: Columns = parameter(Columns(), "What the columns of the readings are called.")
     factor_columns: FactorColumns = parameter(FactorColumns(), "What the columns of the factors are called.")
     city_name: str = parameter("city", "What the only city is called, where columns.city is null.")
@@ -308,7 +312,7 @@ class Scenario(Parameters):
 
     def _path(self, text: str) -> str:
         """A path of the scenario, as seen from where Python was started."""
-        return str(self.folder / Path(text).expanduser()) if self.folder else text
+        return str(self.folder / usable_path(text)) if self.folder else text
 
     def source(self, source: Any = None) -> dict[str, Any]:
         """What `read_readings` is given: the readings (of `source`, a path or frame, where given), and all that is said of them.

@@ -39,16 +39,17 @@ from dr_opt.readings import (
     zone_notes,
 )
 from .shards import Shards, own_factors, place_of, range_of_parts, table_of
-from .validation import FACTORS, OUT_OF_ORDER, refuse_spacing, refuse_unusable
+from .validation import FACTORS, OUT_OF_ORDER, refuse_spacing, refuse_span, refuse_unusable
 
 # %% ../nbs/api/25_sharding.ipynb #c005
 def _line_of_ends(parts: Sequence[Part], calendar: Calendar) -> Slots:
     """The common time line: all slots of the dates and counting days that have a reading."""
     zone = ZoneInfo(calendar.timezone)
+    first = min(part.minute for part in parts)
     last = max(part.minute + (part.width - 1) * calendar.slot_minutes for part in parts)
-    ends = [datetime.fromtimestamp(minute * 60, zone).date() for minute in (min(part.minute for part in parts), last)]
+    refuse_span(first * 60_000_000, last * 60_000_000, calendar)  # each shard has its own times, and they may be far from each other
+    ends = [datetime.fromtimestamp(minute * 60, zone).date() for minute in (first, last)]
     slots = slots_of_dates(calendar, ends[0] - timedelta(days=1), ends[1] + timedelta(days=1))
-    first, last = min(part.minute for part in parts), last
     read = (slots.minute >= first) & (slots.minute <= last)
     touched = read | np.isin(slots.date, slots.date[read]) | (np.isin(slots.day, slots.day[read]) & (slots.day != OUTSIDE))
     return slots.take(np.arange(*(np.flatnonzero(touched)[[0, -1]] + [0, 1])))

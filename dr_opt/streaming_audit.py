@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from . import plan as in_memory
+from .basics import usable_path
 from .calendar import OUTSIDE
 from .comparison import table_checks
 from .folders import work_folder
@@ -146,11 +147,11 @@ def audit_from_disk(folder: str | Path, readings_path: str | Path | None = None)
     plan = read_plan(folder, without=TABLES)
     scenario = plan.scenario
     if readings_path is not None:
-        scenario = scenario.replace({"readings": str(Path(readings_path).expanduser().resolve())})
+        scenario = scenario.replace({"readings": str(usable_path(readings_path).resolve())})
     with work_folder(folder) as work:
         room = lambda rows, ordered: check_room(rows, ordered, scenario, folder, work, lambda text: None)
         shards = shards_of(scenario, None, work / "shards", room)
-        return check_table(_all_checks(replace(plan, scenario=scenario), shards, Path(folder).expanduser().resolve(), work))
+        return check_table(_all_checks(replace(plan, scenario=scenario), shards, usable_path(folder).resolve(), work))
 
 
 def _all_checks(plan: Plan, shards: Shards, place: Path, work: Path) -> list[Check]:
@@ -207,7 +208,7 @@ def audit_folder(folder: str | Path, readings_path: str | Path | None = None) ->
     plan = read_plan(folder, without=tuple(RESULT_TABLES))
     scenario: Any = plan.scenario
     if readings_path is not None:
-        scenario = scenario.replace({"readings": str(Path(readings_path).expanduser().resolve())})
+        scenario = scenario.replace({"readings": str(usable_path(readings_path).resolve())})
     way = audit_from_disk if plan.summary["backend"] == "prices" and from_disk(scenario) else in_memory.audit_folder
-    stated = check_table(statement_checks(plan, Path(folder).expanduser().resolve()))
+    stated = check_table(statement_checks(plan, usable_path(folder).resolve()))
     return pl.concat([way(folder, readings_path), stated])

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['HALF_HOURS', 'MonthlyKwh', 'cities', 'STEP', 'C1', 'C2', 'S30', 'S27', 'S31', 'S11', 'compiled', 'WEEKDAY', 'WEEKEND',
-           'COOLING', 'HEATING', 'SEASONS', 'EARLIEST', 'LATEST', 'Peak', 'Habits', 'CityProfile', 'month_corners',
-           'along_the_year', 'mixed', 'open_stream', 'uniform', 'normal', 'spread', 'lasting_noise', 'key_of',
-           'Figures', 'figures_of', 'household_day', 'add_spikes', 'fill_day', 'CityDays', 'fill_household',
-           'fill_households', 'GridFactors', 'grid_factors', 'synthesise_arrays', 'split_customers', 'synthesise']
+           'COOLING', 'HEATING', 'SEASONS', 'EARLIEST', 'LATEST', 'MOST_CUSTOMERS', 'MOST_DAYS', 'Peak', 'Habits',
+           'CityProfile', 'month_corners', 'along_the_year', 'mixed', 'open_stream', 'uniform', 'normal', 'spread',
+           'lasting_noise', 'key_of', 'Figures', 'figures_of', 'household_day', 'add_spikes', 'fill_day', 'CityDays',
+           'fill_household', 'fill_households', 'GridFactors', 'grid_factors', 'synthesise_arrays', 'split_customers',
+           'synthesise']
 
 # %% ../nbs/api/05_synthesis.ipynb #c002
 from collections.abc import Sequence
@@ -359,10 +360,14 @@ def grid_factors(slots: Slots, seed: int) -> GridFactors:
 EARLIEST, LATEST = date(1950, 1, 1), date(2200, 1, 1)  # within them an Indian day has 24 hours
 
 
-def _whole(name: str, value: object, least: int) -> list[str]:
-    """The fault of a number that is not whole, or too small."""
-    fine = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    return [] if fine else [f"{name} is {value!r}. Give a whole number of at least {least}."]
+MOST_CUSTOMERS, MOST_DAYS = 10**9, 10**6
+
+
+def _whole(name: str, value: object, least: int, most: int | None = None) -> list[str]:
+    """The fault of a number that is not whole, too small or too large."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        return [f"{name} is {value!r}. Give a whole number of at least {least}."]
+    return [f"{name} is {value}. Give a whole number of at most {most:,}."] if most and value > most else []
 
 
 def _unknown(names: Sequence[str]) -> list[str]:
@@ -392,7 +397,7 @@ def _first_day(start: object) -> tuple[date, list[str]]:
 def _checked(names: Sequence[str], customers: int, days: int, start: date | str, seed: int, first_customer: int = 0) -> Slots:
     """The half-hours asked for; an InputError with every fault where something cannot be made."""
     first, faults = _first_day(start)
-    faults = _unknown(names) + _whole("customers", customers, 1) + _whole("days", days, 1) + faults
+    faults = _unknown(names) + _whole("customers", customers, 1, MOST_CUSTOMERS) + _whole("days", days, 1, MOST_DAYS) + faults
     faults += _whole("seed", seed, 0) + _whole("first_customer", first_customer, 0)
     if not faults and customers < len(names):
         faults = [f"customers is {customers}, fewer than the {len(names)} cities. Give at least one customer for each city."]

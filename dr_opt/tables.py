@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from .basics import InputError, Parameters, counted, listed, parameter
+from .basics import InputError, Parameters, counted, listed, parameter, usable_path
 from .calendar import OUTSIDE, Calendar, counting_day, day_number, period_of_day, slots_of_dates
 from .readings import Columns, Readings, customer_days, read_readings
 
@@ -100,9 +100,11 @@ def ids_of(choice: list[str] | str | None, folder: Path | None = None) -> frozen
     """Ids from a list or from a file with one id a line (relative to `folder`). Raises `InputError` where the file cannot be read."""
     if choice is None or isinstance(choice, list):
         return None if choice is None else frozenset(choice)
-    path = (folder or Path()) / choice
+    path = (folder or Path()) / usable_path(choice)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"customers names the file {choice}, which is not text in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
     except OSError as error:
         raise InputError(
             f"customers names the file {choice}, which cannot be read ({error.strerror}). Give a text file with one id a line."

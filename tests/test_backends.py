@@ -266,6 +266,7 @@ OPTION_ERRORS = [
     ("glpk", {"mip_gapp": 1}, "solver.options.mip_gapp is not an option of GLPK. Did you mean 'mip_gap'?"),
     ("glpk", {"mip_gap": "a"}, "solver.options are {mip_gap: 'a'}, which GLPK refuses (it would take its default instead). Use values that it takes."),
     ("cbc", {"rattioGap": 1}, "solver.options.rattioGap is not an option of CBC. Did you mean 'ratioGap'?"),
+    ("cbc", {"sec; ls": 1}, "solver.options.sec; ls is not an option of CBC. Use CBC's own names."),
     ("cbc", {"cuts": "sometimes"}, "solver.options are {cuts: 'sometimes'}, which CBC refuses (Illegal keyword: sometimes). Use values that it takes."),
     ("cbc", {"ratioGap": -4}, "solver.options are {ratioGap: -4}, which CBC refuses (-4 was provided for ratioGap - valid range is 0 to 1e+20). Use values that it takes."),
     ("scip", {"limits/gapp": 1}, "solver.options.limits/gapp is not an option of SCIP. Did you mean 'limits/gap'?"),

@@ -193,6 +193,20 @@ wrong(
 )
 wrong("a key twice", "'name' stands twice in one place, in lines 2 and 3. Keep one of them.", scenario="name: a\nname: b")
 
+# Places that cannot be
+
+NOBODY = "'~nobody-of-that-name/x{}' cannot be used (Could not determine home directory). Give another path."
+LONG = f"'{'long' * 80}' cannot be used (File name too long). Give another path."
+wrong("the home of nobody", NOBODY.format(""), arguments="run scenario.yaml --out ~nobody-of-that-name/x")
+wrong("readings in the home of nobody", NOBODY.format(".parquet"), scenario="readings: ~nobody-of-that-name/x.parquet")
+wrong("results in the home of nobody", NOBODY.format(""), arguments="audit ~nobody-of-that-name/x")
+wrong("readings made for nobody", NOBODY.format(".parquet"), arguments="synth ~nobody-of-that-name/x.parquet --customers 2 --days 1")
+wrong("a name that no disk takes", LONG, arguments=f"run scenario.yaml --out {'long' * 80}")
+wrong("readings of a name that no disk takes", LONG, scenario=f"readings: {'long' * 80}")
+wrong("results of a name that no disk takes", LONG, arguments=f"audit {'long' * 80}")
+wrong("no name for readings", "readings is ''. Give text; in quotes, if it looks like something else.", scenario="readings: ''")
+wrong("no name for factors", "factors is ''. Give text; in quotes, if it looks like something else, or null.", scenario="factors: ''")
+
 # Keys and values
 
 wrong("unknown key", "constrains is not a known key. Did you mean constraints?", scenario="constrains: {}")
@@ -295,6 +309,23 @@ wrong(
     scenario="solver: {options: {mip_rel_gap: high}}",
 )
 
+wrong(
+    "a list for a solver's option",
+    "solver.options.mip_rel_gap is [1], which HiGHS refuses. Give a value like its default, 0.0001.",
+    scenario="solver: {options: {mip_rel_gap: [1]}}",
+)
+wrong(
+    "more workers than any machine has",
+    "parallel.workers is 99999999999 workers. Give a whole number from 1 to 1024, or null.",
+    scenario="parallel: {enabled: true, workers: 99999999999}",
+)
+wrong(
+    "more households than any country has",
+    "customers is 99999999999999999999. Give a whole number of at most 1,000,000,000.",
+    "days is 99999999. Give a whole number of at most 1,000,000.",
+    scenario="readings: demo\ndemo: {customers: 99999999999999999999, days: 99999999}",
+)
+
 # --set
 
 wrong("set without a value", "--set 'solver.family' is not key.path=value. Name a key, an equals sign and its value.", set="solver.family")
@@ -339,6 +370,12 @@ wrong(
     "readings 'readings.csv' holds no rows. Give at least one day of them.",
     scenario="readings: readings.csv",
     make=csv(),
+)
+wrong(
+    "csv with two columns of one name",
+    "columns.usage names 'value', which several columns of readings 'readings.csv' are called. Give each its own name.",
+    scenario="readings: readings.csv",
+    make=instead("readings.csv", f"ca_id,date,city,value,value,{MARGINAL},{AVERAGE}\n7,2025-11-03T00:00:00+05:30,delhi,0.5,5,700,600\n"),
 )
 wrong(
     "csv with too many fields",
@@ -392,6 +429,12 @@ wrong(
     "one column for two",
     *(f"columns.{role} names 'ca_id', which another role has as well. Give each its own column." for role in ("customer", "usage")),
     scenario="columns: {usage: ca_id}",
+)
+wrong(
+    "no name for a column",
+    f"columns.usage names '', which is not among the columns of readings 'readings.parquet' (ca_id, {OTHERS.removeprefix('meter, ')}"
+    .replace("demand_met_kWh", f"demand_met_kWh, {MARGINAL}") + "). Set columns.usage to the column that holds it.",
+    scenario="columns: {usage: ''}",
 )
 wrong("switches for usage", "columns.usage 'value' holds Boolean, not numbers. Name a column of numbers.", make=changed(value=True))
 wrong("fractions for ids", "columns.customer 'ca_id' holds Float64. Give identifiers as text or whole numbers.", make=changed(ca_id=1.5))
@@ -495,6 +538,12 @@ wrong(
     "file of customers",
     "customers names the file ids.txt, which cannot be read (No such file or directory). Give a text file with one id a line.",
     scenario="customers: {exclude: ids.txt}",
+)
+wrong(
+    "file of customers in another alphabet",
+    "customers names the file ids.txt, which is not text in UTF-8 (byte 0). Save it as UTF-8.",
+    scenario="customers: {exclude: ids.txt}",
+    make=instead("ids.txt", "delhi-0000001\n".encode("utf-16")),
 )
 wrong(
     "nobody left",
@@ -886,6 +935,25 @@ def test_solver_that_fails(here: Path, solver: Callable[[Callable[..., Any]], No
     assert contents(here) == before
 
 
+def test_too_little_memory(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: object, source: object = None) -> None:
+        raise MemoryError("Unable to allocate 135. TiB")
+
+    monkeypatch.setattr(dr_opt.Scenario, "read", read)
+    before = contents(here)
+    ran = command("run", "scenario.yaml")
+    assert ran.code == 2 and contents(here) == before
+    said = "There is not enough memory (Unable to allocate 135. TiB). Plan fewer customers or days, or use a larger machine."
+    assert ran.errors == [said]
+
+
+def test_customers_from_an_editor_of_windows(here: Path) -> None:
+    (here / "ids.txt").write_bytes(b"\xef\xbb\xbfdelhi-0000001\r\ndelhi-0000002\r\n")
+    ran = command("run", "scenario.yaml", "--no-figures", "--set", "customers.include=ids.txt")
+    assert ran.code == 0, ran.err
+    assert set(pl.read_parquet(here / RESULTS / "customers.parquet")["customer_id"]) == {"delhi-0000001", "delhi-0000002"}
+
+
 def test_interrupted(here: Path, solver: Callable[[Callable[..., Any]], None]) -> None:
     def run(_: Any) -> None:
         raise KeyboardInterrupt
@@ -981,6 +1049,15 @@ def test_summary_on_stdout_and_messages_on_stderr(here: Path) -> None:
     )
 
 
+def test_letters_that_a_system_lacks(here: Path) -> None:
+    plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL")}
+    habit = plain | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C.ISO-8859-1"}
+    for settings in (plain | {"PYTHONIOENCODING": "cp1252"}, habit):
+        ran = subprocess.run([program(), "scenario"], capture_output=True, timeout=120, env=settings)
+        assert ran.returncode == 0 and b"max_moves_per_day" in ran.stdout, ran.stderr
+    assert "λ" in ran.stdout.decode("utf-8")
+
+
 def test_verbose_leaves_stdout_to_the_summary(here: Path) -> None:
     words = ("run", "scenario.yaml", "--no-figures", "--set", "solver.family=milp")
     quiet, verbose = (in_terminal(*words, *more, cwd=here) for more in ((), ("--verbose",)))
@@ -1055,6 +1132,15 @@ def test_set_chooses_the_family(here: Path) -> None:
     assert (written.solver.family, written.constraints.max_moves_per_day) == ("milp", dr_opt.MaxMovesPerDay(limit=2))
     days = pl.read_parquet(here / RESULTS / "customer_days.parquet")
     assert days["moves"].max() == 2
+
+
+@pytest.mark.parametrize("family", ["greedy", "milp"])
+def test_a_number_of_moves_beyond_all_arrays_is_no_limit(family: str, here: Path) -> None:
+    for number, limit in enumerate((336, 10**26)):
+        sets = [f"solver.family={family}", *(f"constraints.max_moves_per_{span}.limit={limit}" for span in ("day", "week"))]
+        ran = command("run", "scenario.yaml", "--no-figures", "--out", str(number), *(word for one in sets for word in ("--set", one)))
+        assert ran.code == 0, ran.err
+    assert (here / "0" / "shifts.parquet").read_bytes() == (here / "1" / "shifts.parquet").read_bytes()
 
 
 def test_run_again_from_the_written_scenario(here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -427,6 +427,9 @@ def test_the_summary_of_one_city_and_of_many() -> None:
     values = good_plan().summary.to_dict()
     one = Summary({**values, "cities": {"delhi": values["cities"]["delhi"]}})
     assert one.lines()[0] == ["figure", "unit", "delhi"]
+    named = Summary({**values, "cities": {"agra": values["cities"]["delhi"], "total": values["cities"]["mumbai"]}})
+    assert named.lines()[0][2:] == ["total", "agra", "total"]
+    assert all(row[2:] == plain[2:] for row, plain in zip(named.lines(True)[1:], Summary(values).lines(True)[1:], strict=True))
     many = Summary({**values, "cities": {f"city {k}": values["total"] for k in range(9)}})
     assert many.lines()[0] == ["figure", "unit", "total"]
 
@@ -727,6 +730,11 @@ def test_what_is_no_result_folder_is_not_read(tmp_path: Path, make: Callable[[Pa
     with pytest.raises(InputError) as caught:
         read_plan(tmp_path / "results")
     assert str(caught.value) == f"'{tmp_path / 'results'}' {words} Give a folder that dr-opt run has written."
+
+
+def test_an_audit_takes_readings_only() -> None:
+    with pytest.raises(InputError, match=r"readings is of the type DataFrame\. Give what dr_opt\.read_readings makes of it"):
+        good_plan().audit(pl.DataFrame())  # type: ignore[arg-type]
 
 
 def test_an_audit_needs_readings(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ WRONG = {
     "empty": (DAY.clear(), {}, "readings holds no rows. Give at least one day of them."),
     "nothing usable": (DAY.with_columns(u=pl.lit(None, pl.Float64)), {}, "readings hold no usable reading (48 usage null or not a number). Check columns, usage_unit and max_plausible_kwh."),
     "all off the grid": (DAY.with_columns(pl.col("t") + timedelta(minutes=7)), {}, "readings hold no usable reading (48 off the slot grid). Check calendar.slot_minutes and the times of the readings."),
+    "a clock that was reset": (pl.concat([DAY, whole_days(start=datetime(1970, 1, 1))]), {},
+        "readings run from 1970-01-01 00:00 to 2025-11-17 23:30, more than 20 years. Mend or leave out the times that cannot be."),
+    "a clock far ahead": (pl.concat([DAY, whole_days("8", start=datetime(9999, 12, 1))[:1]]), {},
+        "readings run from 2025-11-17 00:00 to 9999-12-01 00:00, more than 20 years. Mend or leave out the times that cannot be."),
     "two cities": (pl.concat([DAY, DAY.with_columns(c=pl.lit("mumbai"))]), {}, "customer '7' is in delhi, mumbai. Give each customer one city, or each meter its own identifier."),
     "many in two cities": (pl.concat([whole_days(k, c) for k in (1, 2, 3) for c in ("delhi", "mumbai")]), {},
         "customer '1' is in delhi, mumbai (3 customers in all are in several). Give each customer one city, or each meter its own identifier."),
@@ -80,6 +84,9 @@ WRONG = {
     "factor unit": (DAY, {"factor_unit": "tonnes"}, "factor_unit 'tonnes' is not known (g/kWh, kg/MWh, kg/kWh, t/MWh, lb/MWh). Choose one of these."),
     "time label": (DAY, {"time_label": "ends"}, "time_label 'ends' is not known (start, end). Did you mean 'end'?"),
     "plausible limit": (DAY, {"max_plausible_kwh": 0}, "max_plausible_kwh is 0. Give the most kWh that one household can use in half an hour."),
+    "parameters of other types": (DAY, {"columns": {"customer": "id"}, "calendar": "Asia/Kolkata", "max_plausible_kwh": "50"},
+        "columns is of the type dict. Give a dr_opt.Columns(…).\ncalendar is of the type str. Give a dr_opt.Calendar(…).\n"
+        "max_plausible_kwh is 50. Give the most kWh that one household can use in half an hour."),
     "not a source": (42, {}, "readings is of the type int. Give a path, or a polars frame (see polars.from_pandas)."),
     "no file": ("nowhere/meters.parquet", {}, "readings 'nowhere/meters.parquet' does not exist. Check the path."),
     "pattern": ("nowhere/*.csv", {}, "readings 'nowhere/*.csv' matches no file. Check the pattern."),
@@ -276,6 +283,25 @@ def test_files_of_every_kind_make_the_same_readings(tmp_path):
         assert read(tmp_path / name).frame.equals(plain.frame), name
         assert read(str(tmp_path / name)).fingerprint == plain.fingerprint, name
     assert plain.frame["customer_id"].unique(maintain_order=True).to_list() == ["007", "12", "8"]
+
+
+def test_names_with_brackets_are_names(tmp_path):
+    folder = tmp_path / "meters [2025]"
+    folder.mkdir()
+    DAY.write_parquet(folder / "day?[1].parquet")
+    DAY.with_columns(pl.lit("8").alias("id")).write_parquet(folder / "day11.parquet")
+    DAY.with_columns(TEXT_TIME + "+05:30").write_csv(folder / "day*.csv")
+    for name in ("day?[1].parquet", "day*.csv"):
+        assert read(folder / name).frame.equals(read(DAY).frame)
+
+
+def test_hidden_files_of_a_folder_are_not_read(tmp_path):
+    (tmp_path / ".checkpoints").mkdir()
+    DAY.write_parquet(tmp_path / "day.parquet")
+    DAY.with_columns(u=pl.col("u") + 1).write_parquet(tmp_path / ".checkpoints" / "day.parquet")
+    (tmp_path / "._day.parquet").write_bytes(b"what another system keeps of a file")
+    readings = read(tmp_path)
+    assert readings.report.facts["rows_read"] == len(DAY) and readings.frame.equals(read(DAY).frame)
 
 
 def test_a_folder_partitioned_by_city(tmp_path):

@@ -109,7 +109,7 @@ WRONG = {
     "solver: {options: [threads]}":
         "solver.options is [threads]. What is meant: Options passed to the back-end under its own names.",
     "parallel: {method: fork}": "parallel.method is 'fork'. Choose process, thread, mpi or null.",
-    "parallel: {workers: 0}": "parallel.workers is 0 workers. Give a whole number of at least 1, or null.",
+    "parallel: {workers: 0}": "parallel.workers is 0 workers. Give a whole number from 1 to 1024, or null.",
     "output: {figures: 7}": "output.figures is 7. Give true or false.",
     "seed: -1": "seed is -1. Give a whole number of at least 0.",
     "X: 2": "X is not a known key. Use constraints.max_moves_per_day.limit.",

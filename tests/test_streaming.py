@@ -362,6 +362,16 @@ def test_errors_leave_nothing_behind(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("whose", ["a reading more", "a household more"])
+def test_a_clock_that_was_reset_is_refused(whose: str, tmp_path: Path) -> None:
+    frame = three_cities()
+    old = frame[:1].with_columns(date=pl.col("date").dt.replace(year=1970))
+    old = old if whose == "a reading more" else old.with_columns(ca_id=pl.lit("zzz"))
+    with pytest.raises(InputError, match=r"^readings run from 1970-.* to 2025-.*, more than 20 years\. Mend or leave out the times"):
+        stream(tmp_path / "out", scenario_of({"streaming": {"enabled": True, "shard_rows": 200}}), pl.concat([frame, old]).sort("ca_id"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from shutil import disk_usage
 

@@ -117,7 +117,11 @@ class Highs(Layer):
         """Options set; raises `InputError` for a value that HiGHS does not take."""
         default = solver.getOptions()
         for name, value in options.items():
-            if int(solver.setOptionValue(name, value)) != 0:
+            try:
+                refused = int(solver.setOptionValue(name, value)) != 0
+            except TypeError:  # a list, say
+                refused = True
+            if refused:
                 raise InputError(
                     f"solver.options.{name} is {value!r}, which HiGHS refuses. Give a value like its default, {getattr(default, name)!r}."
                 )
