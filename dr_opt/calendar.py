@@ -71,9 +71,10 @@ class Calendar(Parameters):
         """The weekday a week begins on, Monday being 0."""
         return 0 if self.week_boundaries == "iso" else WEEKDAYS.index(self.week_boundaries)
 
-    def week_label(self, first_day: date) -> str:
-        """How a week is written: its first day, or the ISO year and week."""
-        return f"{first_day:%G-W%V}" if self.week_boundaries == "iso" else f"{first_day:%Y-%m-%d}"
+    @property
+    def week_format(self) -> str:
+        """How the first day of a week is written: as a date, or as ISO year and week."""
+        return "%G-W%V" if self.week_boundaries == "iso" else "%Y-%m-%d"
 
 # %% ../nbs/api/01_calendar.ipynb #c011
 def local(calendar: Calendar, time: str = "time") -> pl.Expr:

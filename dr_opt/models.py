@@ -211,8 +211,8 @@ class ConveniencePrioritised(Model):
     min_total_shift_kwh: float | None = parameter(None, "λ is lowered until this much is moved, where it can be; null: never.", "kWh", ge=0)
 
     def min_saving(self, problems: Sequence[Problem | Movable]) -> float:
-        """The given λ, or the mean best saving of all problems."""
-        return mean_best_saving(problems) if self.min_saving_g_per_kwh is None else self.min_saving_g_per_kwh
+        """The given λ, or the mean best saving of all problems; not below 0, also where harmful moves are allowed."""
+        return max(0.0, mean_best_saving(problems)) if self.min_saving_g_per_kwh is None else self.min_saving_g_per_kwh
 
     @property
     def least_total_kwh(self) -> float | None:

@@ -485,7 +485,7 @@ def resolved_min_saving(case: Case) -> float | None:
     if model["name"] != "ConveniencePrioritised":
         return None
     given = model.get("min_saving_g_per_kwh")
-    return Choices(Facts(case)).mean_best_saving() if given is None else given
+    return max(0.0, Choices(Facts(case)).mean_best_saving()) if given is None else given
 
 
 def optimum(case: Case, min_saving: float | None = None, tie_g: float = 0.0, most_programmes: int = 150) -> Optimum:

@@ -29,6 +29,7 @@ from dr_opt.solver.base import Effort, Flows, families
 from dr_opt.solver.greedy import ORDERS, greedy_flows
 from dr_opt.solver.milp import tie_allowance
 from dr_opt.sparse import SparseProblem, sparse_form
+from dr_opt.tables import example_readings
 
 WEEK_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 EXACT = {"family": "milp", "gap": 0.0}
@@ -404,6 +405,17 @@ def test_lambda_stops_at_zero_with_a_warning() -> None:
     assert plan.summary["min_saving_g_per_kwh"] == 0
     assert close(plan.summary["achieved"], bf.optimum(case, min_saving=0.0).objective, 1e-3)
     assert any(note.startswith("min_total_shift_kwh asks for 1e+06 kWh, but at most ") for note in plan.summary["data_report"]["notes"])
+
+
+def test_where_no_lambda_is_given_it_is_not_below_zero() -> None:
+    """Usage in the cleanest hour alone can only be moved to worse ones, where these are allowed at all."""
+    calendar = Calendar(slot_minutes=60, day_boundaries=(0, 5))
+    readings = example_readings({"anita": [0, 0, 1, 0, 0, 0]}, [900, 800, 400, 500, 700, 900], calendar=calendar)
+    constraints = {"only_saving_moves": None, "regional_shift_cap": None, "no_new_spike": None}
+    scenario = Scenario.from_mapping({"constraints": constraints, "model": {"name": "ConveniencePrioritised"}, "progress": False})
+    plan = optimise(readings, scenario.model_copy(update={"calendar": calendar}))
+    assert plan.summary["min_saving_g_per_kwh"] == 0
+    assert len(plan.shifts) == 0
 
 
 # ---- the trap: energy is not moved on ----------------------------------------------------------------------------

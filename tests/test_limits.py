@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
 from itertools import product
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -33,7 +34,7 @@ from dr_opt.constraints.technical import HouseholdMinimumUsage, NoNewSpike, Regi
 from dr_opt.intake import Columns
 from dr_opt.problem import ArcMask, Arcs, CitySum, CustomerSum, DayChoice, Kind, Limit, MoveCount, SlotLimit, build_problem, limits
 from dr_opt.readings import Readings, handle_missing, read_readings
-from dr_opt.tables import Check, Tables, check_availability, empty_shifts, labelled_readings
+from dr_opt.tables import Check, Tables, check_availability, empty_shifts, example_readings, example_tables, labelled_readings
 
 TOLERANCE_KWH = 1e-6
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -659,6 +660,15 @@ def test_peak_hours_where_the_clocks_change(first: date, usage: Sequence[float],
     assert list(limit.hours_of(city)["sun"]) == busiest
     assert table.filter(pl.col("weekday") == 7)["hour"].sort().to_list() == busiest
     assert list(peak_hours(data, limit, "london")["sun"]) == busiest
+
+
+@pytest.mark.parametrize(("boundaries", "week"), [("monday", "2025-11-17"), ("sunday", "2025-11-16"), ("iso", "2025-W47")])
+def test_a_broken_week_is_named_as_the_calendar_names_it(boundaries: Literal["monday", "sunday", "iso"], week: str) -> None:
+    calendar = Calendar(slot_minutes=60, week_boundaries=boundaries)
+    readings = example_readings({"anita": [1.0] * 24}, [900.0] * 12 + [400.0] * 12, calendar=calendar)
+    check = MaxMovesPerWeek(limit=1).check(example_tables(readings, [("anita", 0, 20, 0.5), ("anita", 1, 21, 0.5)]))
+    assert not check.ok
+    assert f"week {week}" in check.worst
 
 
 def test_one_customer() -> None:

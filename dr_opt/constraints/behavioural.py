@@ -80,7 +80,8 @@ class MaxMovesPerWeek(Limit):
 
     def check(self, tables: Tables) -> Check:
         """Moves counted on the plain tables."""
-        moves = tables.moves.group_by("city", "customer_id", "week").len("moves")
+        week = pl.col("week").dt.to_string(tables.calendar.week_format)
+        moves = tables.moves.group_by("city", "customer_id", "week").len("moves").with_columns(week)
         return check_at_most(self.key, moves, "moves", self.limit, unit="moves")
 
 # %% ../../nbs/api/10_behavioural.ipynb #c017
@@ -166,7 +167,7 @@ class PeakHourComfort(Limit):
     group: Literal["slot", "hour", "day"] = parameter("hour", "Each peak slot, each peak hour, or all peak hours of a day together.")
     peak_hours: dict[str, dict[str, tuple[int, ...]]] | None = parameter(
         None,
-        "{city: {weekday: up to 6 hours}}; null: the study's for Delhi and Mumbai, the six busiest of each weekday elsewhere.",
+        "{city: {weekday: up to 6 hours}}; else, by city: those of the study for Delhi and Mumbai, or the six busiest of each weekday.",
         "hours",
     )
 
