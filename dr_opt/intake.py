@@ -183,6 +183,9 @@ Wanted = dict[str, str | None]
 
 def _mapping_faults(schema: pl.Schema, wanted: Wanted, group: str, where: str, timezone: str) -> list[str]:
     """Every fault of the names and types of the columns at once."""
+    other = next((mark for mark in ";\t|" if len(schema) == 1 and mark in schema.names()[0]), None)
+    if other:
+        return [f"{where} has a single column, '{schema.names()[0]}': its values are separated by {other!r}. Save it with commas."]
     faults, named = [], [column for column in wanted.values() if column]
     for role, column in wanted.items():
         key = f"{group}.{role}"

@@ -453,3 +453,12 @@ def test_the_households_with_factors_of_their_own_table():
     assert readings.report.facts["customers_by_city"] == {"city": 537}
     assert found(readings)["negative usage"][0] == 8 and found(readings)["marginal factor missing"][0] == 52_623
     assert (readings.report.facts["customer_days"], readings.report.facts["complete_days"]) == (15_036, 12_884)
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_without_commas(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(mark.join(["ca_id", "date", "value"]) + "\n" + mark.join(["a", "2025-11-03T00:00+05:30", "1,5"]) + "\n")
+    with pytest.raises(InputError) as wrong:
+        read_readings(tmp_path / "r.csv", show_progress=False)
+    assert len(wrong.value.faults) == 1
+    assert f"separated by {mark!r}. Save it with commas." in str(wrong.value)
