@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -330,18 +330,14 @@ def guards(size: Size) -> Figures:
     return found
 
 
-@cache
-def one_more_and_again(policy: str, households: int, gap: float) -> tuple[Figures, Figures]:
-    """Of one plan of both cities: what one more of each limit would save, most first; and what it saves when it is used again."""
-    readings = readings_of(CITIES, households)
-    plan = plan_of(readings, POLICIES[policy], gap=gap)
-    table = dr_opt.shadow_prices(plan).select("limit", "parameter", "now", "with_one_more", "percent")
-    return told(policy, {f"{row['limit']}.{row['parameter']}": row for row in table.iter_rows(named=True)}), repeated(plan, readings)
-
-
 def shadow(size: Size) -> Figures:
-    """What one more of each limit would save, by policy."""
-    return {name: one_more_and_again(name, size.shadow, size.gap)[0] for name in size.policies}
+    """What one more of each limit would save, most first, by policy."""
+    found, readings = {}, readings_of(CITIES, size.shadow)
+    for name in size.policies:
+        table = dr_opt.shadow_prices(plan_of(readings, POLICIES[name], gap=size.gap))
+        rows = table.select("limit", "parameter", "now", "with_one_more", "percent").iter_rows(named=True)
+        found[name] = told(name, {f"{row['limit']}.{row['parameter']}": row for row in rows})
+    return found
 
 
 def seasons(size: Size) -> Figures:
@@ -524,7 +520,8 @@ def grams_within_limits(problem: Problem, requests: pl.DataFrame) -> float:
 
 def foresight(size: Size) -> Figures:
     """How much of the saving is left without knowing the week beforehand."""
-    return {name: one_more_and_again(name, size.shadow, size.gap)[1] for name in size.policies}
+    readings = readings_of(CITIES, size.shadow)
+    return {name: told(name, repeated(plan_of(readings, POLICIES[name], gap=size.gap), readings)) for name in size.policies}
 
 
 # ---- real households -----------------------------------------------------------------------------------------------
@@ -623,6 +620,8 @@ def arguments() -> argparse.Namespace:
 def computed(asked: argparse.Namespace) -> Iterator[tuple[str, str, Figures, float]]:
     """Size, item, its figures and seconds, one after the other."""
     for name in asked.only or [*ITEMS, "real"]:
+        for kept in (table_of, readings_of):
+            kept.cache_clear()  # the next item has other sizes, and those of the largest fill much of the memory
         began = time.perf_counter()
         print(name, flush=True)
         if name != "real":

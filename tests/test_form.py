@@ -100,7 +100,9 @@ def value_of(node: Node) -> st.SearchStrategy[Any]:
     """Values that a file may have there."""
     if node.path in SPECIAL:
         return SPECIAL[node.path]
-    kinds = {"switch": st.booleans, "choice": lambda: st.sampled_from(node.choices), "text": lambda: WORDS, "number": lambda: number(node)}
+    least = max((rule.min_length for rule in node.info.metadata if hasattr(rule, "min_length")), default=0)
+    words = WORDS.filter(lambda word: len(word) >= least)
+    kinds = {"switch": st.booleans, "choice": lambda: st.sampled_from(node.choices), "text": lambda: words, "number": lambda: number(node)}
     some = kinds[node.kind]()
     return st.none() | some if node.null else some
 
