@@ -115,6 +115,21 @@ def failing(number: int) -> int:
     return -number
 
 
+def test_a_thread_that_is_nearly_done_is_waited_for() -> None:
+    """Else it would write into folders that are being removed, as nobody waits for what it makes."""
+    done = []
+
+    def work(number: int) -> None:
+        if number == 0:
+            raise InputError("Block 0 has no plan.")
+        time.sleep(0.4)
+        done.append(number)
+
+    with pytest.raises(InputError, match="Block 0 has no plan"):
+        Threads(2).each(work, [1, 0, 2, 3, 4], show=False)
+    assert done == [1] or sorted(done) == [1, 2]  # what had begun is done, the rest is dropped
+
+
 TEAMS: dict[str, Callable[[], Team]] = {
     "alone": Alone, "cores": lambda: CORES, "one thread": partial(Threads, 1), "threads": partial(Threads, 3),
     "processes": partial(Processes, 2),
